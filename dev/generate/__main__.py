@@ -1,0 +1,47 @@
+"""Write what is made from the models: the CRDs. `--check` only tells what would change."""
+
+import sys
+from pathlib import Path
+
+import yaml
+from toyrental.kinds import KINDS
+from toyrental.shared.resource import GROUP
+
+from dev.generate.crds import custom_resource_definition
+
+ROOT = Path(__file__).parents[2]
+NOTE = "# Made from the models by `make generate`; change them, not this file.\n"
+
+
+def generated() -> dict[Path, str]:
+    """Return every generated file with its content."""
+    files = {}
+    for kind in KINDS:
+        path = ROOT / "crds" / f"{GROUP}_{kind.SERVED.plural}.yaml"
+        files[path] = NOTE + yaml.safe_dump(
+            custom_resource_definition(kind), sort_keys=False, width=100
+        )
+    return files
+
+
+def main() -> int:
+    """Write the files, or with `--check` name those that are out of date; 1 where some are."""
+    stale = [
+        path
+        for path, content in generated().items()
+        if not path.exists() or path.read_text() != content
+    ]
+    if "--check" in sys.argv[1:]:
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is out of date; run `make generate`", file=sys.stderr)
+        return 1 if stale else 0
+    files = generated()
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(files[path])
+        print(f"wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

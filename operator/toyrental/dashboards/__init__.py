@@ -1,0 +1,1 @@
+"""Dashboards: the owner's view of the shop, a read model of its own."""

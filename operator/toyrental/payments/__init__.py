@@ -1,0 +1,1 @@
+"""Payments: charging and refunding through real providers, never twice, never lost."""

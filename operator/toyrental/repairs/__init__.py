@@ -1,0 +1,1 @@
+"""Repairs: what happens to a damaged toy, until it is repaired or discarded."""

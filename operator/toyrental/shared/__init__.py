@@ -1,0 +1,1 @@
+"""What every context uses: money, time, the shape of a resource, conditions, decisions."""

@@ -1,0 +1,1 @@
+"""Stores: the shop's policy and its stock of toys."""
