@@ -19,4 +19,10 @@ $(SYNCED): requirements/dev.txt requirements/uv.txt pyproject.toml
 
 setup: $(SYNCED) ## Make .venv with every dependency, pinned by hash
 
-.PHONY: help setup
+up: $(SYNCED) ## Start a Kubernetes of your own on loopback (the first time builds it)
+	@$(BIN)/python -m dev.cluster up
+
+down: $(SYNCED) ## Stop it and remove its data
+	@$(BIN)/python -m dev.cluster down
+
+.PHONY: help setup up down

@@ -1,0 +1,178 @@
+"""The commands behind `make up` and `make down`."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from . import manifests, processes
+from .cluster import Cluster
+from .console import plain
+from .controlplane import ControlPlane
+from .errors import ClusterError
+from .select import Choice, adopt, choose, release
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="A real Kubernetes API server for development, on loopback, gone without a trace.",
+    epilog=(
+        "Which cluster: the one whose kubeconfig [bold]TOYRENTAL_KUBECONFIG[/bold] names; else, "
+        "with [bold]CLUSTER=kind[/bold], one made by kind; else an embedded control plane. "
+        "Your current kubeconfig is never used by accident."
+    ),
+)
+
+StateDir = Annotated[
+    Path,
+    typer.Option(
+        "--state-dir", help="Where the kubeconfig, kubectl, data and logs are.", file_okay=False
+    ),
+]
+VENV_PROGRAMS = manifests.REPOSITORY / ".venv" / "bin"
+DEFAULT_STATE_DIR = manifests.REPOSITORY / ".local"
+
+
+Bare = Annotated[
+    bool, typer.Option("--bare", help="Do not apply the CRDs and policies of this checkout.")
+]
+
+
+@app.command()
+def up(state_dir: StateDir = DEFAULT_STATE_DIR, bare: Bare = False) -> None:
+    """Start it, or say that it is up; apply the CRDs and policies; say what to do next.
+
+    The first time on a machine the control plane is built from its Go modules, which takes some
+    minutes. After that it is ready in seconds.
+    """
+    console = plain()
+    with _for_people(console):
+        choice = choose(os.environ)
+        control_plane = ControlPlane(
+            state_dir, apply=() if bare else manifests.present(), console=console
+        )
+        _refuse_a_mixture(choice, control_plane)
+        if choice.kind == "embedded":
+            cluster = _start(control_plane, console)
+        else:
+            cluster = adopt(choice, control_plane.layout, console)
+            manifests.apply(cluster, control_plane.apply)
+            console.print(f"Using the cluster at {cluster.server}.")
+        _what_next(cluster)
+
+
+@app.command()
+def down(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
+    """Stop it and remove its data. A cluster of your own is left as it is."""
+    console = plain()
+    with _for_people(console):
+        control_plane = ControlPlane(state_dir, console=console)
+        had_kubeconfig = control_plane.layout.kubeconfig.exists()
+        release(control_plane.layout)
+        if control_plane.stop():
+            console.print("Stopped, and its data removed.")
+        elif had_kubeconfig:
+            console.print(
+                "Released. What was applied to your cluster (CRDs, policies) is still there."
+            )
+        else:
+            console.print("Nothing was up.")
+
+
+@app.command()
+def status(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
+    """Say what is running; exit with 1 unless everything is."""
+    console = plain()
+    with _for_people(console):
+        now = ControlPlane(state_dir, console=console).status()
+        for name, pid in sorted(now.pids.items()):
+            print(f"{name}: running, process {pid}")
+        if now.up:
+            print(f"ready at {now.server}")
+            return
+        if not now.pids:
+            raise ClusterError("No embedded control plane is up: start it by `make up`.")
+        if now.missing:
+            raise ClusterError(f"Not running: {', '.join(now.missing)}. Start afresh by `make up`.")
+        raise ClusterError("All processes run, but the API server is not ready. See the logs.")
+
+
+def _start(control_plane: ControlPlane, console: Console) -> Cluster:
+    before = control_plane.status()
+    if before.up:
+        cluster = control_plane.start()
+        manifests.apply(cluster, control_plane.apply)
+        console.print(f"The control plane is up already, at {cluster.server}.")
+        return cluster
+    started = time.monotonic()
+    with console.status("Starting the control plane"):
+        cluster = control_plane.start()
+    console.print(
+        f"The control plane is ready at {cluster.server}, after {time.monotonic() - started:.1f} s."
+    )
+    return cluster
+
+
+def _refuse_a_mixture(choice: Choice, control_plane: ControlPlane) -> None:
+    """Each state directory has one cluster at a time, so that `down` knows what to take down."""
+    layout = control_plane.layout
+    embedded = bool(processes.find(layout))
+    made_by_kind = layout.kind_name.exists()
+    if (embedded and choice.kind != "embedded") or (made_by_kind and choice.kind != "kind"):
+        other = "An embedded control plane" if embedded else "A kind cluster"
+        raise ClusterError(f"{other} is up in {layout.root}: take it down first by `make down`.")
+
+
+def _what_next(cluster: Cluster) -> None:
+    kubeconfig, programs = _short(cluster.kubeconfig), _short(cluster.kubectl.parent)
+    rows = (
+        ("kubectl get toyrental -A", "see all shops"),
+        ("toyrental run", "run the operator"),
+        ("make demo", "watch the life of a rental"),
+        ("make down", "stop it and remove its data"),
+    )
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("\nTo use it in this shell:")
+    path = f"{programs}:{_short(VENV_PROGRAMS)}:$PATH"
+    console.print(f"  [bold]export KUBECONFIG={kubeconfig} PATH={path}[/bold]")
+    console.print("and then:")
+    for command, why in rows:
+        console.print(f"  [bold]{command:<26}[/bold] {why}")
+
+
+def _short(path: Path) -> str:
+    """Return the path as a shell in the current directory can use it, also after a `cd`."""
+    here = Path.cwd()
+    return f"$PWD/{path.relative_to(here)}" if path.is_relative_to(here) else str(path)
+
+
+@contextlib.contextmanager
+def _for_people(console: Console) -> Iterator[None]:
+    """Say what went wrong in a sentence; let an end by signal tidy up as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    except ClusterError as error:
+        console.print(f"Error: {error}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        console.print("Interrupted: what had been started is stopped again.")
+        raise typer.Exit(130) from None
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m dev.cluster")

@@ -1,0 +1,85 @@
+"""Kubeconfig files: how a client finds an API server and proves who it is."""
+
+import base64
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from .errors import ClusterError
+from .layout import write_private
+
+
+@dataclass(frozen=True)
+class Access:
+    """An API server's URL, the file of the CA that signed for it, and a bearer token."""
+
+    server: str
+    ca_file: Path
+    token: str
+
+
+def write(path: Path, access: Access, name: str) -> None:
+    """Write a kubeconfig with everything in it: it can be copied elsewhere and still works."""
+    ca = access.ca_file.read_bytes()
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": name,
+        "clusters": [
+            {
+                "name": name,
+                "cluster": {"server": access.server, "certificate-authority-data": _base64(ca)},
+            }
+        ],
+        "users": [{"name": name, "user": {"token": access.token}}],
+        "contexts": [
+            {"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}
+        ],
+    }
+    write_private(path, yaml.safe_dump(content, sort_keys=False).encode())
+
+
+def server(path: Path) -> str:
+    """Return the API server's URL that a kubeconfig's current context names.
+
+    Raises ClusterError when the file cannot be read or names none.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+        context = _named(content, "contexts", content["current-context"])["context"]
+        return str(_named(content, "clusters", context["cluster"])["cluster"]["server"])
+    except OSError as error:
+        raise ClusterError(f"The kubeconfig {path} cannot be read: {error.strerror}.") from error
+    except (KeyError, TypeError, StopIteration, UnicodeError, yaml.YAMLError) as error:
+        raise ClusterError(
+            f"The kubeconfig {path} does not say which API server to use: "
+            "its current-context must name a context whose cluster has a server."
+        ) from error
+
+
+def client(path: Path) -> httpx.Client:
+    """Return a client for the API server of a kubeconfig that `write` wrote."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ClusterError(f"The kubeconfig {path} cannot be read: {error.strerror}.") from error
+    cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
+    ca = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    return httpx.Client(
+        base_url=cluster["server"],
+        headers={"Authorization": f"Bearer {user['token']}"},
+        verify=ssl.create_default_context(cadata=ca),
+        trust_env=False,  # a proxy has no business on loopback
+    )
+
+
+def _named(content: Any, section: str, name: str) -> Any:
+    return next(entry for entry in content[section] if entry["name"] == name)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
