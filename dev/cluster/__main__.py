@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from . import manifests, processes
+from . import build, manifests, processes
 from .cluster import Cluster
 from .console import plain
 from .controlplane import ControlPlane
@@ -88,6 +88,14 @@ def down(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
             console.print("Nothing was up.")
 
 
+@app.command("build")
+def build_program() -> None:
+    """Build the control plane's program if it is not in the cache, and print its path."""
+    console = plain()
+    with _for_people(console):
+        print(build.program(console))
+
+
 @app.command()
 def status(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
     """Say what is running; exit with 1 unless everything is."""
@@ -143,7 +151,7 @@ def _what_next(cluster: Cluster) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print("\nTo use it in this shell:")
     path = f"{programs}:{_short(VENV_PROGRAMS)}:$PATH"
-    console.print(f"  [bold]export KUBECONFIG={kubeconfig} PATH={path}[/bold]")
+    console.print(f'  [bold]export KUBECONFIG="{kubeconfig}" PATH="{path}"[/bold]')
     console.print("and then:")
     for command, why in rows:
         console.print(f"  [bold]{command:<26}[/bold] {why}")

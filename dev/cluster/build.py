@@ -158,8 +158,8 @@ def _install_wheel(target: Path) -> None:
 
 
 def _compile(go: Path, output: Path, console: Console) -> None:
-    with console.status("Fetching the Go modules and looking for what is already compiled"):
-        total = _count_uncompiled(go)
+    console.print("  fetching the Go modules (some 100 MB, unless they are here already)")
+    total = _count_uncompiled(go)
     command = [str(go), "build", "-v", *BUILD_FLAGS, "-o", str(output), "."]
     with _running(command) as process, BuildProgress(console, total) as progress:
         said = [line for line in _lines(process) if not progress.saw(line)]

@@ -1,6 +1,7 @@
 """The keys, certificates and tokens of one control plane, made anew at each start."""
 
 import secrets
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,13 @@ def issue(directory: Path) -> Credentials:
     write_private(credentials.service_accounts_key, service_accounts.private_key_pem.bytes())
     write_private(credentials.tokens, _token_file(credentials).encode())
     return credentials
+
+
+def client_context(directory: Path) -> ssl.SSLContext:
+    """Return what a client needs to be let in by etcd, from the files that `issue` wrote."""
+    context = ssl.create_default_context(cafile=str(directory / "ca.crt"))
+    context.load_cert_chain(directory / "serving.crt", directory / "serving.key")
+    return context
 
 
 def _token_file(credentials: Credentials) -> str:

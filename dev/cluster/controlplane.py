@@ -80,6 +80,8 @@ class ControlPlane:
         self.gogc = gogc
         self.console = console or plain()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, tuple[list[str], dict[str, str]]] = {}
+        self._etcd_url = ""
 
     def __enter__(self) -> Cluster:
         return self.start()
@@ -124,6 +126,31 @@ class ControlPlane:
         ready = server is not None and "kube-apiserver" in pids and self._answers("/readyz")
         return Status(pids=pids, server=server, ready=ready)
 
+    def stop_process(self, name: str) -> None:
+        """Kill one process of a control plane that this object started, for tests of outages."""
+        child = self._children.pop(name)
+        child.kill()
+        self._reap(child)
+
+    def start_process(self, name: str) -> None:
+        """Start it again as it was, on the same port, and wait until the API server is ready."""
+        self._spawn(name, *self._commands[name])
+        self._wait(name, lambda: self._answers("/readyz"))
+
+    def compact(self) -> None:
+        """Make etcd forget all history, so that a watch of anything older is answered by 410 Gone.
+
+        The API server still has recent events in its own memory until it is restarted.
+        """
+        with kubeconfig.client(self.layout.kubeconfig) as client:
+            seen = client.get("/api/v1/namespaces", params={"resourceVersion": ""}).json()
+        tls = certificates.client_context(self.layout.certificates)
+        with httpx.Client(base_url=self._etcd_url, verify=tls, trust_env=False) as client:
+            revision = seen["metadata"]["resourceVersion"]
+            answer = client.post("/v3/kv/compaction", json={"revision": revision, "physical": True})
+        if answer.is_error:
+            raise ClusterError(f"etcd refused to compact: {answer.text}")
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self.layout.root.mkdir(parents=True, exist_ok=True)
@@ -133,9 +160,7 @@ class ControlPlane:
     def _remove(self, *, keep_logs: bool = False) -> None:
         processes.kill(self.layout)
         for child in self._children.values():
-            child.wait()
-            if child.stdin:
-                child.stdin.close()
+            self._reap(child)
         self._children.clear()
         self.layout.kubeconfig.unlink(missing_ok=True)
         self.layout.kubectl.unlink(missing_ok=True)
@@ -144,6 +169,12 @@ class ControlPlane:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         if not keep_logs and self.layout.cluster.exists():
             self.layout.cluster.rmdir()
+
+    @staticmethod
+    def _reap(child: subprocess.Popen[bytes]) -> None:
+        child.wait()
+        if child.stdin:
+            child.stdin.close()
 
     def _start_on_free_ports(self, program: Path) -> Cluster:
         for attempt in range(TRIES):
@@ -166,10 +197,10 @@ class ControlPlane:
         self._link(program)
         credentials = certificates.issue(layout.certificates)
         client, peer, secure = ports.free(3)
-        server = f"https://127.0.0.1:{secure}"
+        self._etcd_url, server = f"https://127.0.0.1:{client}", f"https://127.0.0.1:{secure}"
         access = kubeconfig.Access(server, credentials.ca, credentials.administrator_token)
-        self._spawn("etcd", flags.etcd(layout, credentials, client, peer))
-        apiserver = flags.apiserver(credentials, f"https://127.0.0.1:{client}", secure)
+        self._spawn("etcd", flags.etcd(layout, credentials, client, peer), {})
+        apiserver = flags.apiserver(credentials, self._etcd_url, secure)
         self._spawn("kube-apiserver", [*apiserver, *self.apiserver_flags], {"GOGC": str(self.gogc)})
         kubeconfig.write(layout.kubeconfig, access, "toyrental")
         self._wait("the API server", lambda: self._answers("/readyz"))
@@ -180,7 +211,7 @@ class ControlPlane:
         own = self.layout.certificates / "controller-manager.kubeconfig"
         access = kubeconfig.Access(server, credentials.ca, credentials.controller_manager_token)
         kubeconfig.write(own, access, "controller-manager")
-        self._spawn("kube-controller-manager", flags.controller_manager(credentials, own))
+        self._spawn("kube-controller-manager", flags.controller_manager(credentials, own), {})
         # Made by the controllers: once it is there, they work.
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         self._wait("the controllers", lambda: self._answers(account))
@@ -191,12 +222,13 @@ class ControlPlane:
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(program)
 
-    def _spawn(self, name: str, arguments: list[str], extra: dict[str, str] | None = None) -> None:
+    def _spawn(self, name: str, arguments: list[str], extra: dict[str, str]) -> None:
+        self._commands[name] = (arguments, extra)
         # Only these variables: etcd takes flags from any ETCD_… it finds, Go from GODEBUG.
-        environment = {"PATH": os.environ.get("PATH", os.defpath), **(extra or {})}
+        environment = {"PATH": os.environ.get("PATH", os.defpath), **extra}
         if self.ephemeral:
             environment["CONTROLPLANE_LIFELINE"] = "stdin"
-        with self.layout.log(name).open("wb") as log:
+        with self.layout.log(name).open("ab") as log:
             self._children[name] = subprocess.Popen(
                 [str(self.layout.program(name)), *arguments],
                 stdin=subprocess.PIPE if self.ephemeral else subprocess.DEVNULL,

@@ -24,13 +24,13 @@ def etcd(layout: Layout, credentials: Credentials, client: int, peer: int) -> li
     """Return the flags for one member that holds throw-away data."""
     client_url, peer_url = f"https://127.0.0.1:{client}", f"https://127.0.0.1:{peer}"
     return [
-        "--name=default",
+        "--name=toyrental",
         f"--data-dir={layout.etcd_data}",
         f"--listen-client-urls={client_url}",
         f"--advertise-client-urls={client_url}",
         f"--listen-peer-urls={peer_url}",
         f"--initial-advertise-peer-urls={peer_url}",
-        f"--initial-cluster=default={peer_url}",
+        f"--initial-cluster=toyrental={peer_url}",
         f"--cert-file={credentials.serving}",
         f"--key-file={credentials.serving_key}",
         f"--trusted-ca-file={credentials.ca}",

@@ -95,25 +95,36 @@ def select_cluster(
 def adopt(choice: Choice, layout: Layout, console: Console) -> Cluster:
     """Make the files of the layout point at a cluster that is not embedded.
 
-    The kubeconfig there has everything in it and only the one context. Raises ClusterError.
+    The kubeconfig there has everything in it and only the one context. When that fails, all that
+    is new is removed again. Raises ClusterError.
     """
+    was_there = layout.kubeconfig.exists()
+    try:
+        return _adopt(choice, layout, console)
+    except BaseException:
+        if not was_there:
+            release(layout)
+        raise
+
+
+def _adopt(choice: Choice, layout: Layout, console: Console) -> Cluster:
     kubectl = _kubectl(console)
     layout.kubectl.parent.mkdir(parents=True, exist_ok=True)
     layout.kubectl.unlink(missing_ok=True)
     layout.kubectl.symlink_to(kubectl)
     if choice.kubeconfig:
-        source = Cluster("existing", choice.kubeconfig, layout.kubectl, server="")
-        whole = source.run_kubectl("config", "view", "--flatten", "--minify")
+        named = Cluster("existing", choice.kubeconfig, layout.kubectl, server="")
+        whole = named.run_kubectl("config", "view", "--flatten", "--minify")
         write_private(layout.kubeconfig, whole.encode())
     else:
         kind.create(layout, console)
     cluster = Cluster(
-        kind="existing" if choice.kubeconfig else "kind",
+        kind=choice.kind,
         kubeconfig=layout.kubeconfig,
         kubectl=layout.kubectl,
         server=kubeconfig.server(layout.kubeconfig),
     )
-    cluster.run_kubectl("version", timeout=30)
+    cluster.run_kubectl("version", timeout=30)  # says in kubectl's words when it cannot be reached
     return cluster
 
 
