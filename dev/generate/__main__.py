@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 import yaml
-from toyrental.kinds import KINDS
-from toyrental.shared.resource import GROUP
 
 from dev.generate.crds import custom_resource_definition
+from toyrental.kinds import KINDS
+from toyrental.shared.resource import GROUP
 
 ROOT = Path(__file__).parents[2]
 NOTE = "# Made from the models by `make generate`; change them, not this file.\n"

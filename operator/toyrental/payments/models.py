@@ -1,10 +1,12 @@
 """The resources of payments: what is owed for a rental, and the provider that collects it."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from toyrental.shared import conditions
 from toyrental.shared.conditions import Conditions
 from toyrental.shared.model import (
     LongText,
@@ -55,6 +57,27 @@ class PaymentPhase(StrEnum):
 _CAPTURED = frozenset(
     {PaymentPhase.CAPTURED, PaymentPhase.PARTIALLY_REFUNDED, PaymentPhase.REFUNDED}
 )
+
+
+class Reason(StrEnum):
+    """Every reason a payment's conditions give."""
+
+    PENDING = "Pending"
+    PROCESSING = "Processing"
+    DEFERRED = "Deferred"
+    GATEWAY_MISSING = "GatewayMissing"
+    METHOD_MISSING = "MethodMissing"
+    DECLINED = "Declined"
+    CAPTURED = "Captured"
+    NOTHING_TO_PAY = "NothingToPay"
+    UNKNOWN = "OutcomeUnknown"
+    MANUAL_REVIEW = "ManualReview"
+    VOIDED = "Voided"
+    VOIDING = "Voiding"
+    NOT_REQUESTED = "NotRequested"
+    REFUNDING = "Refunding"
+    REFUNDED = "Refunded"
+    PARTIALLY_REFUNDED = "PartiallyRefunded"
 
 
 class Method(Model):
@@ -134,7 +157,7 @@ class PaymentSpec(Model):
     """What to charge. It may change only after a decline."""
 
     refund_minor_units: MinorUnits = 0
-    """How much shall be refunded in all, in minor units. The full amount before capture: never charge."""
+    """How much shall go back in all, in minor units. All of it before capture: never charge."""
 
     resolution: Resolution | None = None
     """How a person ends a ManualReview."""
@@ -158,6 +181,9 @@ class RefundStep(Model):
 
     minor_units: Annotated[int, Field(ge=1)]
     """How much this step gives back, in minor units."""
+
+    started_time: Time
+    """When it was put on record."""
 
 
 class PaymentStatus(Status):
@@ -285,9 +311,15 @@ class Payment(Resource):
     @property
     def withheld(self) -> bool:
         """Whether the whole amount shall go back, or never be charged at all."""
-        return self.spec.refund_minor_units >= self.spec.amount.minor_units > 0 or (
-            self.spec.amount.minor_units == 0 and self.deleting
-        )
+        return self.spec.refund_minor_units >= self.spec.amount.minor_units > 0
+
+    @property
+    def awaits_customer_since(self) -> datetime | None:
+        """Since when it is the customer who must act, and nobody else; None while it is not."""
+        captured = conditions.find(self.status.conditions, "Captured")
+        if captured is None or captured.reason not in {Reason.DECLINED, Reason.METHOD_MISSING}:
+            return None
+        return captured.last_transition_time
 
     @property
     def settled(self) -> bool:
@@ -364,7 +396,8 @@ class PaymentGatewaySpec(Model):
             "name exactly one provider: simulator or stripe",
         ),
         Rule(
-            "has(self.simulator) == has(oldSelf.simulator) && has(self.stripe) == has(oldSelf.stripe)",
+            "has(self.simulator) == has(oldSelf.simulator)"
+            " && has(self.stripe) == has(oldSelf.stripe)",
             "a gateway keeps its provider; make a new PaymentGateway and point the Store at it",
         ),
     )

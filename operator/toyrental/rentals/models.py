@@ -84,9 +84,7 @@ class LabelRequirement(Model):
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
     """How the label is compared with the values."""
 
-    values: Annotated[
-        tuple[Annotated[str, Field(max_length=63)], ...], set_list(most=32)
-    ] = ()
+    values: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], set_list(most=32)] = ()
     """The values to compare with, for In and NotIn."""
 
     def matches(self, labels: dict[str, str]) -> bool:
@@ -295,10 +293,7 @@ class RentalStatus(Status):
     """Booked, Paid, Approved, Returned, Inspected, Overdue, Ready: each with its reason."""
 
 
-_DECIDES = (
-    "has(self.spec.approval)"
-    " && !(oldSelf.hasValue() && has(oldSelf.value().spec.approval))"
-)
+_DECIDES = "has(self.spec.approval) && !(oldSelf.hasValue() && has(oldSelf.value().spec.approval))"
 _PAID = (
     "has(self.status) && has(self.status.conditions)"
     " && self.status.conditions.exists(c, c.type == 'Paid' && c.status == 'True')"

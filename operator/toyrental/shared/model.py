@@ -57,7 +57,10 @@ class Model(BaseModel):
 
 def map_list(*keys: str, most: int) -> Any:
     """Mark a list as a map-list: merged by `keys`, at most `most` entries."""
-    extra = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+    extra: dict[str, Any] = {
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": list(keys),
+    }
     return Field(max_length=most, json_schema_extra=extra)
 
 
@@ -73,13 +76,16 @@ def atomic_list(*, most: int) -> Any:
 
 def bounded_map(*, most: int, longest: int) -> Any:
     """Bound a map of strings: at most `most` entries, each value at most `longest` characters."""
-    extra = {"maxProperties": most, "additionalProperties": {"type": "string", "maxLength": longest}}
+    values = {"type": "string", "maxLength": longest}
+    extra: dict[str, Any] = {"maxProperties": most, "additionalProperties": values}
     return Field(json_schema_extra=extra)
 
 
 def immutable(what: str) -> Any:
     """Mark a field that never changes once the object exists."""
-    rule = Rule("self == oldSelf", f"{what} cannot be changed; delete the object and make a new one")
+    rule = Rule(
+        "self == oldSelf", f"{what} cannot be changed; delete the object and make a new one"
+    )
     return Field(json_schema_extra={"x-kubernetes-validations": [rule.schema()]})
 
 
@@ -116,7 +122,7 @@ class NameRef(Model):
 
 
 class ObjectRef(NameRef):
-    """A reference to one very object in the same namespace: a later one of the same name is not it."""
+    """A reference to one very object in the same namespace, not to a later one of its name."""
 
     uid: UID
     """The uid of the object."""

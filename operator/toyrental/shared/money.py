@@ -43,7 +43,7 @@ class Money(Model):
     """ISO 4217 code of the currency."""
 
     minor_units: MinorUnits
-    """The amount in the currency's smallest unit: 15000 is 15,000 won in KRW, 150.00 euro in EUR."""
+    """The amount in the currency's smallest unit: 15000 is 15,000 KRW, or 150.00 EUR."""
 
     def times(self, factor: int) -> "Money":
         """Return this amount `factor` times."""

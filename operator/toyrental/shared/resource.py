@@ -141,6 +141,4 @@ class Resource(Model):
 
     def as_owner(self) -> OwnerReference:
         """Return the reference that makes another object a child of this one."""
-        return OwnerReference(
-            kind=self.SERVED.kind, name=self.name, uid=self.uid, controller=True
-        )
+        return OwnerReference(kind=self.SERVED.kind, name=self.name, uid=self.uid, controller=True)

@@ -1,7 +1,7 @@
 """The resources of stores: a shop's policy, and each toy in its stock."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -57,6 +57,11 @@ class StoreSpec(Model):
 
     orders: Orders = Orders.ACCEPTED
     """Paused: new rentals are kept, but stay Pending until orders are accepted again."""
+
+    @property
+    def payment_deadline(self) -> timedelta:
+        """How long a customer has to act after a declined payment."""
+        return timedelta(seconds=self.payment_deadline_seconds)
 
 
 class StoreStatus(Status):

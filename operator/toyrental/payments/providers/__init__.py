@@ -1,0 +1,1 @@
+"""Payment providers: one port, and a folder for each that stands behind it."""

@@ -1,0 +1,158 @@
+"""The port of a payment provider: what is asked of one, and what it can answer.
+
+Every answer is a value, never an exception: each has to be thought of where it is dealt with.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+from toyrental.shared.money import Money
+
+
+@dataclass(frozen=True)
+class Charge:
+    """Take the whole amount, at once."""
+
+    key: str
+    """The idempotency key: the same for every sending of this attempt."""
+
+    amount: Money
+    token: str = field(repr=False)
+    """The payment method; a secret, so that it never shows in a log."""
+
+    customer: str | None
+    payment_uid: str
+    rental_uid: str
+
+
+@dataclass(frozen=True)
+class Refund:
+    """Give part of a captured payment back, or all of it."""
+
+    key: str
+    """The idempotency key: the same for every sending of this step."""
+
+    gateway_payment_id: str
+    amount: Money
+    step: int
+    """Which step of refund it is; the provider keeps it with the refund."""
+
+    payment_uid: str
+    rental_uid: str
+
+
+@dataclass(frozen=True)
+class Captured:
+    """The provider took the amount."""
+
+    gateway_payment_id: str
+
+
+@dataclass(frozen=True)
+class Declined:
+    """The provider will not take the amount by this method: definite."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Refunded:
+    """The provider gave the amount back."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The provider knows the payment: it took `captured` minor units, and gave these steps back."""
+
+    gateway_payment_id: str
+    captured: int
+    refund_steps: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The provider knows nothing of the payment."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """The account that the credentials belong to."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class NotSent:
+    """The request never left: nothing happened."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Unauthorized:
+    """The provider refused the credentials: nothing happened."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class TryLater:
+    """The provider asks for the same again later: nothing happened, or it is under way."""
+
+    message: str
+    after: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class OutcomeUnknown:
+    """The request left and no answer came: it may have happened."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The provider does not understand or allow the request: somebody set something up wrongly."""
+
+    code: str
+    message: str
+
+
+Trouble = NotSent | Unauthorized | TryLater | OutcomeUnknown | Refused
+"""What can go wrong with every request."""
+
+ChargeAnswer = Captured | Declined | Trouble
+LookUpAnswer = Found | Missing | Trouble
+RefundAnswer = Refunded | Trouble
+AccountAnswer = Account | Trouble
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a provider promises."""
+
+    key_life: timedelta
+    """How long it remembers an idempotency key, less a margin."""
+
+
+class Provider(Protocol):
+    """A payment provider, with the credentials of one shop."""
+
+    capabilities: Capabilities
+
+    async def charge(self, charge: Charge) -> ChargeAnswer:
+        """Take the amount; the same key never takes it twice."""
+
+    async def look_up(self, payment_uid: str) -> LookUpAnswer:
+        """Find what became of a payment, by the uid we sent with it."""
+
+    async def refund(self, refund: Refund) -> RefundAnswer:
+        """Give the amount back; the same key never gives it twice."""
+
+    async def validate(self) -> AccountAnswer:
+        """Check the credentials, without moving money."""
+
+    async def close(self) -> None:
+        """Let go of connections."""

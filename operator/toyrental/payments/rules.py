@@ -1,0 +1,572 @@
+"""The rules of payments: a charge is sent until its outcome is known, and never as another one.
+
+`decide` says what to do: write something down, or call the provider. `learn` says what an answer
+means. Both are pure. What keeps money safe is what they never do: mint a new idempotency key
+because an outcome is unknown, or begin a step before the one before it has ended.
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from toyrental.payments.models import (
+    SETTLE,
+    Failure,
+    Outcome,
+    Payment,
+    PaymentPhase,
+    Reason,
+    RefundStep,
+)
+from toyrental.payments.providers.port import (
+    Capabilities,
+    Captured,
+    ChargeAnswer,
+    Declined,
+    Found,
+    LookUpAnswer,
+    Missing,
+    NotSent,
+    OutcomeUnknown,
+    RefundAnswer,
+    Refunded,
+    Refused,
+    Trouble,
+    TryLater,
+    Unauthorized,
+)
+from toyrental.rentals.models import Rental, RentalPhase
+from toyrental.shared import conditions
+from toyrental.shared.conditions import Finding, false, true, unknown
+from toyrental.shared.decisions import NOTHING, Decision, Event, Write
+
+FIRST_PAUSE = timedelta(seconds=2)
+LONGEST_PAUSE = timedelta(minutes=5)
+METHOD_PAUSE = timedelta(seconds=15)
+IN_FLIGHT_MARGIN = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class MethodMissing:
+    """The Secret with the payment method cannot be read: nothing was sent."""
+
+
+@dataclass(frozen=True)
+class SendCharge:
+    """Charge the current attempt."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """Ask the provider what became of the payment."""
+
+
+@dataclass(frozen=True)
+class SendRefund:
+    """Give back the step under way."""
+
+    key: str
+    gateway_payment_id: str
+    step: RefundStep
+
+
+Call = SendCharge | LookUp | SendRefund
+"""What the provider is asked."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What holds for the payment's gateway."""
+
+    timeout: timedelta
+    """How long a request may take."""
+
+    capabilities: Capabilities
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A payment and all that bears on it, as it was observed at one moment.
+
+    `terms` is None where the gateway cannot be called; `obstacle` says why.
+    """
+
+    payment: Payment
+    rental: Rental | None
+    terms: Terms | None
+    obstacle: str
+    now: datetime
+
+    @property
+    def wanted_back(self) -> int:
+        """How much shall go back in all, in minor units: everything of a live one deleted."""
+        if self.payment.deleting and SETTLE in self.payment.metadata.finalizers:
+            return self.payment.spec.amount.minor_units
+        return self.payment.spec.refund_minor_units
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether the payment shall not be, or not stay, charged at all."""
+        deleted = self.payment.deleting and SETTLE in self.payment.metadata.finalizers
+        return self.payment.withheld or deleted
+
+    @property
+    def refunded(self) -> int:
+        """How much went back so far, in minor units."""
+        return self.payment.status.refunded_minor_units or 0
+
+    @property
+    def due(self) -> bool:
+        """Whether the pause since the last try is over."""
+        at = self.payment.status.next_attempt_time
+        return at is None or self.now >= at
+
+    @property
+    def attempt_recorded(self) -> datetime:
+        """When the current attempt was put on record: the Payment itself records the first."""
+        return self.payment.status.attempt_time or self.payment.created
+
+    def within_key_life(self, recorded: datetime) -> bool:
+        """Tell whether the provider surely still knows a key that was recorded then."""
+        return self.terms is not None and self.now < recorded + self.terms.capabilities.key_life
+
+
+Step = Decision | Call
+Rule = Callable[[Situation], Step | None]
+
+
+def decide(s: Situation) -> Step:
+    """Return the next step for a payment: a decision, or a call of its provider."""
+    for rule in _RULES:
+        step = rule(s)
+        if step is not None:
+            return step
+    return NOTHING
+
+
+# --- The end ---
+
+
+def settle(s: Situation) -> Step | None:
+    """Let the Payment go once no money is left to move."""
+    if SETTLE not in s.payment.metadata.finalizers or not _money_settled(s):
+        return None
+    finalizers = tuple(f for f in s.payment.metadata.finalizers if f != SETTLE)
+    return Decision(Write(s.payment, s.payment.with_finalizers(finalizers)))
+
+
+def _money_settled(s: Situation) -> bool:
+    if s.payment.phase in {PaymentPhase.VOIDED, PaymentPhase.REFUNDED}:
+        return True
+    if not s.payment.captured or s.payment.refund_outstanding:
+        return False
+    earned = s.rental is not None and s.rental.phase is RentalPhase.COMPLETED
+    return earned or s.payment.spec.amount.minor_units == 0
+
+
+def resolve_review(s: Situation) -> Step | None:
+    """End a ManualReview as a person said."""
+    resolution = s.payment.spec.resolution
+    if s.payment.phase is not PaymentPhase.MANUAL_REVIEW or resolution is None:
+        return None
+    if resolution.outcome is Outcome.CAPTURED and resolution.gateway_payment_id is not None:
+        return Decision(_captured(s, resolution.gateway_payment_id))
+    failure = Failure(code="NotCharged", message="The shop found that it was not charged")
+    return Decision(_declined(s, failure))
+
+
+# --- Giving back ---
+
+
+def begin_refund(s: Situation) -> Step | None:
+    """Put the next step of a refund on record, before it is sent."""
+    if not s.payment.captured or s.payment.status.refund_step is not None:
+        return None
+    captured = s.payment.status.captured_minor_units or 0
+    outstanding = min(s.wanted_back, captured) - s.refunded
+    if outstanding <= 0:
+        return None
+    number = s.payment.status.refund_steps + 1
+    step = RefundStep(number=number, minor_units=outstanding, started_time=s.now)
+    return Decision(
+        _note(
+            s,
+            s.payment.phase,
+            {"Refunded": unknown(Reason.REFUNDING, "The refund is under way.")},
+            refund_step=step,
+            refund_steps=number,
+            next_attempt_time=None,
+            tries=0,
+        )
+    )
+
+
+def refund(s: Situation) -> Step | None:
+    """Send the step of refund under way, under its own key."""
+    step = s.payment.status.refund_step
+    if not s.payment.captured or step is None:
+        return None
+    if not s.due or s.terms is None:
+        return _wait(s)
+    if not s.within_key_life(step.started_time):
+        return LookUp()
+    return _refund_call(s, step)
+
+
+def _refund_call(s: Situation, step: RefundStep) -> SendRefund:
+    key = f"{s.payment.uid}:refund:{step.number}"
+    return SendRefund(key, s.payment.status.gateway_payment_id or "", step)
+
+
+def void(s: Situation) -> Step | None:
+    """Make sure that an unwanted payment is never charged.
+
+    After a definite decline nothing is under way. In any other case the provider is asked, twice,
+    so far apart that a charge on its way would have arrived.
+    """
+    if not s.unwanted or s.payment.captured or s.payment.phase in _REVIEWED_BY_A_PERSON:
+        return None
+    if s.payment.phase is PaymentPhase.VOIDED:
+        return NOTHING
+    if s.payment.phase is PaymentPhase.DECLINED:
+        return Decision(_voided(s))
+    if not s.due or s.terms is None:
+        return _wait(s)
+    return LookUp()
+
+
+_REVIEWED_BY_A_PERSON = frozenset({PaymentPhase.MANUAL_REVIEW})
+
+
+# --- Charging ---
+
+
+def nothing_to_pay(s: Situation) -> Step | None:
+    """A price of 0 is paid without a call."""
+    if s.payment.spec.amount.minor_units > 0 or s.payment.captured:
+        return None
+    found = {"Captured": true(Reason.NOTHING_TO_PAY, "The price is 0; there is nothing to pay.")}
+    return Decision(_note(s, PaymentPhase.CAPTURED, found, captured_minor_units=0))
+
+
+def next_attempt(s: Situation) -> Step | None:
+    """Put a new attempt on record when a declined method was replaced; only then."""
+    if s.payment.phase is not PaymentPhase.DECLINED:
+        return None
+    if s.payment.spec.method == s.payment.status.attempt_method:
+        return NOTHING
+    found = {"Captured": unknown(Reason.PROCESSING, "The payment is being taken.")}
+    return Decision(
+        _note(
+            s,
+            PaymentPhase.PROCESSING,
+            found,
+            attempt=s.payment.status.attempt + 1,
+            attempt_time=s.now,
+            attempt_method=s.payment.spec.method,
+            next_attempt_time=None,
+            tries=0,
+        )
+    )
+
+
+def find_out(s: Situation) -> Step | None:
+    """Ask what became of a charge whose answer was lost."""
+    if s.payment.phase is not PaymentPhase.UNKNOWN:
+        return None
+    return LookUp() if s.due and s.terms is not None else _wait(s)
+
+
+def charge(s: Situation) -> Step | None:
+    """Send the charge, under the key of its attempt.
+
+    Past the life of that key the provider is asked first whether it was charged long ago.
+    """
+    if s.payment.captured or s.payment.phase in _REVIEWED_BY_A_PERSON:
+        return None
+    if s.terms is None:
+        return Decision(_deferred(s, Reason.GATEWAY_MISSING, s.obstacle))
+    if not s.due:
+        return _wait(s)
+    return _charge_call(s) if s.within_key_life(s.attempt_recorded) else LookUp()
+
+
+def _charge_call(s: Situation) -> SendCharge:
+    return SendCharge(f"{s.payment.uid}:charge:{s.payment.status.attempt}")
+
+
+def _wait(s: Situation) -> Decision:
+    at = s.payment.status.next_attempt_time
+    return Decision(look_again=at if at is not None and at > s.now else None)
+
+
+_RULES: tuple[Rule, ...] = (
+    settle,
+    resolve_review,
+    begin_refund,
+    refund,
+    void,
+    nothing_to_pay,
+    next_attempt,
+    find_out,
+    charge,
+)
+
+
+# --- What an answer means ---
+
+
+def learn_charge(s: Situation, answer: ChargeAnswer | MethodMissing) -> Decision:
+    """Return what the answer to a charge means."""
+    match answer:
+        case Captured(gateway_payment_id):
+            return Decision(_captured(s, gateway_payment_id))
+        case Declined(code, message):
+            return Decision(_declined(s, Failure(code=code, message=message)))
+        case MethodMissing():
+            return Decision(_method_missing(s))
+        case OutcomeUnknown(message):
+            found = {
+                "Captured": unknown(
+                    Reason.UNKNOWN, f"The provider did not answer ({message}); it is being asked."
+                )
+            }
+            return Decision(_note(s, PaymentPhase.UNKNOWN, found, **_next_try(s)))
+        case Refused(code, message):
+            return Decision(_review(s, code, message))
+        case NotSent() | Unauthorized() | TryLater():
+            return Decision(_put_off(s, answer))
+
+
+def learn_look_up(s: Situation, answer: LookUpAnswer) -> Step:
+    """Return what the answer to a look-up means: a decision, or what may be sent now."""
+    match answer:
+        case Found():
+            return _learn_found(s, answer)
+        case Missing():
+            return _learn_missing(s)
+        case _:
+            return Decision(_note(s, s.payment.phase, {}, **_next_try(s, _pause_of(answer))))
+
+
+def _learn_found(s: Situation, found: Found) -> Step:
+    step = s.payment.status.refund_step
+    if not s.payment.captured:
+        return Decision(_captured(s, found.gateway_payment_id))
+    if step is None:
+        return NOTHING
+    if step.number in found.refund_steps:
+        return learn_refund(s, step, Refunded())
+    return _refund_call(s, step)
+
+
+def _learn_missing(s: Situation) -> Step:
+    if s.payment.captured:
+        return Decision(_refund_trouble(s, "the provider does not know the payment"))
+    if s.unwanted:
+        return Decision(_missing_once_or_twice(s))
+    if s.payment.phase is PaymentPhase.UNKNOWN and not s.within_key_life(s.attempt_recorded):
+        return Decision(
+            _review(s, "OutcomeUnknown", "the provider never answered, and its keys have expired")
+        )
+    return _charge_call(s)
+
+
+def _missing_once_or_twice(s: Situation) -> Write | None:
+    timeout = s.terms.timeout if s.terms is not None else timedelta()
+    apart = timeout + IN_FLIGHT_MARGIN
+    first = s.payment.status.missing_since
+    if first is not None and s.now > first + apart:
+        return _voided(s)
+    first = first or s.now
+    again = first + apart + timedelta(seconds=1)
+    found = {"Captured": unknown(Reason.VOIDING, "The payment is being called off.")}
+    return _note(s, s.payment.phase, found, missing_since=first, next_attempt_time=again)
+
+
+def learn_refund(s: Situation, step: RefundStep, answer: RefundAnswer) -> Decision:
+    """Return what the answer to a step of refund means."""
+    match answer:
+        case Refunded():
+            return Decision(_refunded(s, step))
+        case Refused(_, message):
+            return Decision(_refund_trouble(s, message))
+        case _:
+            return Decision(_refund_trouble(s, answer.message, _pause_of(answer)))
+
+
+# --- What is written down ---
+
+
+def _captured(s: Situation, gateway_payment_id: str) -> Write | None:
+    found = {"Captured": true(Reason.CAPTURED, "The payment was taken.")}
+    return _note(
+        s,
+        PaymentPhase.CAPTURED,
+        found,
+        gateway_payment_id=gateway_payment_id,
+        captured_minor_units=s.payment.spec.amount.minor_units,
+        failure=None,
+        **_ANSWERED,
+    )
+
+
+def _declined(s: Situation, failure: Failure) -> Write | None:
+    found = {"Captured": false(Reason.DECLINED, f"The payment was declined: {failure.message}.")}
+    return _note(
+        s,
+        PaymentPhase.DECLINED,
+        found,
+        failure=failure,
+        attempt_method=s.payment.spec.method,
+        **_ANSWERED,
+    )
+
+
+def _method_missing(s: Situation) -> Write | None:
+    found = {
+        "Captured": false(
+            Reason.METHOD_MISSING, "The Secret with the payment method cannot be read; create it."
+        )
+    }
+    again = s.now + METHOD_PAUSE
+    return _note(s, PaymentPhase.PENDING, found, next_attempt_time=again)
+
+
+def _deferred(s: Situation, reason: Reason, why: str) -> Write | None:
+    found = {"Captured": unknown(reason, f"The payment is put off: {why}.")}
+    failure = Failure(code=str(reason), message=why)
+    return _note(s, PaymentPhase.DEFERRED, found, failure=failure, next_attempt_time=None)
+
+
+def _put_off(s: Situation, answer: NotSent | Unauthorized | TryLater) -> Write | None:
+    found = {"Captured": unknown(Reason.DEFERRED, f"The payment is put off: {answer.message}.")}
+    failure = Failure(code=type(answer).__name__, message=answer.message)
+    return _note(
+        s, PaymentPhase.DEFERRED, found, failure=failure, **_next_try(s, _pause_of(answer))
+    )
+
+
+def _review(s: Situation, code: str, message: str) -> Write | None:
+    found = {
+        "Captured": unknown(
+            Reason.MANUAL_REVIEW, f"Look into it and set spec.resolution: {message}."
+        )
+    }
+    failure = Failure(code=code, message=message)
+    return _note(s, PaymentPhase.MANUAL_REVIEW, found, failure=failure, **_ANSWERED)
+
+
+def _voided(s: Situation) -> Write | None:
+    """Note that nothing was and nothing will be charged. After a decline, that stays on record."""
+    found: dict[str, Finding] = {}
+    if s.payment.phase is not PaymentPhase.DECLINED:
+        found = {
+            "Captured": false(Reason.VOIDED, "The payment was called off before it was taken.")
+        }
+    return _note(s, PaymentPhase.VOIDED, found, missing_since=None, **_ANSWERED)
+
+
+def _refunded(s: Situation, step: RefundStep) -> Write | None:
+    refunded = s.refunded + step.minor_units
+    if refunded >= (s.payment.status.captured_minor_units or 0):
+        phase, found = PaymentPhase.REFUNDED, true(Reason.REFUNDED, "Everything was given back.")
+    else:
+        phase = PaymentPhase.PARTIALLY_REFUNDED
+        found = true(Reason.PARTIALLY_REFUNDED, f"{refunded} minor units were given back.")
+    return _note(
+        s, phase, {"Refunded": found}, refunded_minor_units=refunded, refund_step=None, **_ANSWERED
+    )
+
+
+def _refund_trouble(s: Situation, why: str, pause: timedelta | None = None) -> Write | None:
+    found = {"Refunded": unknown(Reason.REFUNDING, f"The refund is tried again: {why}.")}
+    return _note(s, s.payment.phase, found, **_next_try(s, pause))
+
+
+_ANSWERED: dict[str, Any] = {"next_attempt_time": None, "tries": 0}
+
+
+def _next_try(s: Situation, pause: timedelta | None = None) -> dict[str, Any]:
+    """Return when to try again: pauses double, and are spread by uid, lest all come at once."""
+    tries = s.payment.status.tries
+    wait = pause or min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE)
+    spread = wait * (zlib.crc32(s.payment.uid.encode()) % 256) / 1024
+    return {"next_attempt_time": s.now + wait + spread, "tries": tries + 1}
+
+
+def _pause_of(answer: Trouble) -> timedelta | None:
+    return answer.after if isinstance(answer, TryLater) else None
+
+
+def _note(
+    s: Situation, phase: PaymentPhase, found: dict[str, Finding], **changes: Any
+) -> Write | None:
+    payment = s.payment
+    changed = payment.with_status(phase=phase, **_whole_seconds(changes))
+    findings: dict[str, Finding | None] = {**_first_findings(payment), **found}
+    ready, stalled = _ready(changed, findings)
+    after = changed.with_status(
+        conditions=conditions.update(
+            payment.status.conditions,
+            findings | conditions.readiness(ready, stalled=stalled),
+            generation=payment.metadata.generation,
+            now=s.now,
+        )
+    )
+    if after.status == payment.status:
+        return None
+    return Write(payment, after, _event(payment, phase, ready))
+
+
+def _whole_seconds(changes: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.replace(microsecond=0) if isinstance(value, datetime) else value
+        for name, value in changes.items()
+    }
+
+
+def _first_findings(payment: Payment) -> dict[str, Finding]:
+    """Return the conditions that were never set yet, as not known."""
+    known = {c.type for c in payment.status.conditions}
+    first = {
+        "Captured": unknown(Reason.PENDING, "The payment was not asked for yet."),
+        "Refunded": false(Reason.NOT_REQUESTED, "Nothing is to be given back."),
+    }
+    return {type_: finding for type_, finding in first.items() if type_ not in known}
+
+
+_NEEDS_A_PERSON = frozenset({PaymentPhase.DECLINED, PaymentPhase.MANUAL_REVIEW})
+_DONE = frozenset(
+    {
+        PaymentPhase.CAPTURED,
+        PaymentPhase.VOIDED,
+        PaymentPhase.PARTIALLY_REFUNDED,
+        PaymentPhase.REFUNDED,
+    }
+)
+
+
+def _ready(payment: Payment, found: dict[str, Finding | None]) -> tuple[Finding, bool]:
+    refund_under_way = payment.status.refund_step is not None
+    if payment.phase in _DONE and not refund_under_way:
+        return true(payment.phase.value, f"The payment is {payment.phase.value}."), False
+    type_ = "Refunded" if refund_under_way else "Captured"
+    finding = found.get(type_)
+    if finding is None:
+        known = conditions.find(payment.status.conditions, type_)
+        reason, message = (known.reason, known.message) if known else (Reason.PENDING, "")
+    else:
+        reason, message = finding.reason, finding.message
+    return false(reason, message), payment.phase in _NEEDS_A_PERSON
+
+
+def _event(before: Payment, phase: PaymentPhase, ready: Finding) -> Event | None:
+    if phase is before.status.phase:
+        return None
+    trouble = ready.status != "True"
+    return Event(phase.value, ready.message, "Warning" if trouble else "Normal")

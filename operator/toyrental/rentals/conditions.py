@@ -1,0 +1,356 @@
+"""What is true of a rental: its conditions, each with a reason and what to do about it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from toyrental.payments.models import Payment, PaymentPhase
+from toyrental.rentals import bookings
+from toyrental.rentals.bookings import Shop
+from toyrental.rentals.models import Decision, DesiredState, Rental, RentalPhase, Result
+from toyrental.repairs.models import RepairTicket
+from toyrental.shared import conditions
+from toyrental.shared.conditions import Finding, false, is_true, true, unknown
+from toyrental.stores.models import Approval, Booking, StoreSpec, Toy
+
+PAYMENTS_SILENT_AFTER = timedelta(seconds=30)
+"""How long a Payment may go unseen before the customer is told that payments are not running."""
+
+
+class Reason(StrEnum):
+    """Every reason a rental's conditions give."""
+
+    BOOKED = "Booked"
+    ORDERS_PAUSED = "OrdersPaused"
+    TOY_NOT_FOUND = "ToyNotFound"
+    NO_TOY_AVAILABLE = "NoToyAvailable"
+    NO_PAYMENT_GATEWAY = "NoPaymentGateway"
+    CURRENCY_MISMATCH = "CurrencyMismatch"
+    MOVING = "Moving"
+    TOY_OUT_OF_SERVICE = "ToyOutOfService"
+    TOY_STILL_OUT = "ToyStillOut"
+    TOY_UNAVAILABLE = "ToyUnavailable"
+    AWAITING_PAYMENT = "AwaitingPayment"
+    PROCESSING = "Processing"
+    DEFERRED = "Deferred"
+    DECLINED = "Declined"
+    METHOD_MISSING = "MethodMissing"
+    PAYMENT_UNKNOWN = "PaymentUnknown"
+    MANUAL_REVIEW = "ManualReview"
+    PAYMENT_CONFLICT = "PaymentConflict"
+    PAYMENT_WITHDRAWN = "PaymentWithdrawn"
+    TICKET_CONFLICT = "TicketConflict"
+    CAPTURED = "Captured"
+    AWAITING_DECISION = "AwaitingDecision"
+    APPROVED = "Approved"
+    AUTOMATIC = "Automatic"
+    DENIED = "Denied"
+    NO_DECISION = "NoDecision"
+    AWAITING_START = "AwaitingStart"
+    RENTED = "Rented"
+    NOT_HANDED_OVER = "NotHandedOver"
+    WITH_CUSTOMER = "WithCustomer"
+    RETURNED = "Returned"
+    NOT_RETURNED = "NotReturned"
+    AWAITING_INSPECTION = "AwaitingInspection"
+    ACCEPTED = "Accepted"
+    DAMAGED = "Damaged"
+    NOT_DUE = "NotDue"
+    OVERDUE = "Overdue"
+    RETURNED_LATE = "ReturnedLate"
+    COMPLETED = "Completed"
+    CANCELLED = "Cancelled"
+    EXPIRED = "Expired"
+    PERIOD_OVER = "PeriodOver"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A rental and all that bears on it, as it was observed at one moment."""
+
+    rental: Rental
+    store: StoreSpec
+    shop: Shop
+    payment: Payment | None
+    ticket: RepairTicket | None
+    now: datetime
+
+    @property
+    def toy(self) -> Toy | None:
+        """The very toy that the rental's status names, if it is still there."""
+        ref = self.rental.status.toy_ref
+        toy = None if ref is None else self.shop.toy(ref.name)
+        return toy if toy is not None and ref is not None and toy.uid == ref.uid else None
+
+    @property
+    def booking(self) -> Booking | None:
+        """The rental's booking on that toy."""
+        return None if self.toy is None else self.toy.booking_of(self.rental.uid)
+
+    @property
+    def payment_is_ours(self) -> bool:
+        """Whether the Payment of our name was made for this very rental, at its price."""
+        return self.payment is None or (
+            self.payment.owned_by(self.rental)
+            and self.payment.spec.rental_ref.uid == self.rental.uid
+            and self.payment.spec.amount == self.rental.status.price
+        )
+
+    @property
+    def ticket_is_ours(self) -> bool:
+        """Whether the RepairTicket of our name was opened for the toy of this rental."""
+        return self.ticket is None or (
+            self.toy is not None
+            and self.ticket.owned_by(self.toy)
+            and self.ticket.spec.toy_ref.name == self.toy.name
+        )
+
+    @property
+    def was(self) -> dict[str, str]:
+        """The status of each condition so far."""
+        return {c.type: c.status for c in self.rental.status.conditions}
+
+    @property
+    def approved(self) -> bool:
+        """Whether the store agreed, by its owner or by its policy."""
+        approval = self.rental.spec.approval
+        if approval is not None:
+            return approval.decision is Decision.APPROVED
+        return self.store.approval is Approval.AUTOMATIC or self.was.get("Approved") == "True"
+
+
+def booked(s: Situation) -> Finding:
+    """Whether a toy is promised to the customer, and will be there."""
+    if s.toy is None or s.booking is None:
+        return waiting_for_toy(s)
+    if bookings.fit_for(s.toy, s.rental, s.booking, s.now) or s.booking.with_customer:
+        return true(Reason.BOOKED, f"Toy {s.toy.name} is promised to this order.")
+    if not s.toy.in_service:
+        return false(
+            Reason.TOY_OUT_OF_SERVICE,
+            f"Toy {s.toy.name} is out of service; the order waits for its repair or another toy.",
+        )
+    return false(
+        Reason.TOY_STILL_OUT,
+        f"Toy {s.toy.name} has not come back in time; the order waits for it or another toy.",
+    )
+
+
+def waiting_for_toy(s: Situation) -> Finding:
+    """Why no toy is promised, and what the order waits for."""
+    if not bookings.served(s.rental, s.store):
+        return false(
+            Reason.ORDERS_PAUSED,
+            "The shop has paused new orders; this one is kept and served when it resumes.",
+        )
+    toys = list(bookings.candidates(s.rental, s.shop))
+    if not toys:
+        return false(
+            Reason.TOY_NOT_FOUND,
+            "No toy in the shop is the one asked for; the order waits until one is registered.",
+        )
+    if not any(bookings.payable(toy, s.store) for toy in toys):
+        return _not_payable(s)
+    return false(
+        Reason.NO_TOY_AVAILABLE,
+        "No toy that was asked for is free for the period; the order waits its turn in line.",
+    )
+
+
+def _not_payable(s: Situation) -> Finding:
+    if s.store.payment_gateway_ref is None:
+        return false(
+            Reason.NO_PAYMENT_GATEWAY,
+            "The shop cannot take payments yet; the owner sets paymentGatewayRef in Store default.",
+        )
+    return false(
+        Reason.CURRENCY_MISMATCH,
+        f"The toy is not priced in {s.store.currency}, the currency of the shop;"
+        " the owner corrects its dailyRate.",
+    )
+
+
+def paid(s: Situation) -> Finding:
+    """Whether the order is paid for."""
+    if is_true(s.rental.status.conditions, "Paid"):
+        return true(Reason.CAPTURED, "The payment was taken.")
+    if not s.payment_is_ours:
+        return false(
+            Reason.PAYMENT_CONFLICT,
+            f"Payment {s.rental.payment_name} exists and is not this order's;"
+            " the shop removes or renames it.",
+        )
+    if s.rental.status.price is None:
+        return unknown(Reason.AWAITING_PAYMENT, "The order is paid once a toy is booked for it.")
+    if s.payment is None or s.payment.status.phase is None:
+        return _not_yet_asked(s)
+    return _asked(s.payment)
+
+
+def _not_yet_asked(s: Situation) -> Finding:
+    if s.payment is not None and s.now >= s.payment.created + PAYMENTS_SILENT_AFTER:
+        return false(
+            Reason.DEFERRED,
+            "Payments are not running; the order is kept and paid as soon as they are.",
+        )
+    return unknown(Reason.AWAITING_PAYMENT, "The payment is being taken.")
+
+
+def _asked(payment: Payment) -> Finding:
+    """Say what the Payment's phase means to the customer."""
+    failure = payment.status.failure
+    why = f" ({failure.message})" if failure else ""
+    match payment.phase:
+        case PaymentPhase.CAPTURED | PaymentPhase.PARTIALLY_REFUNDED | PaymentPhase.REFUNDED:
+            return true(Reason.CAPTURED, "The payment was taken.")
+        case PaymentPhase.DECLINED:
+            return false(
+                Reason.DECLINED, f"The payment was declined{why}. Set another payment method."
+            )
+        case PaymentPhase.DEFERRED:
+            at = payment.status.next_attempt_time
+            when = f" at {at:%Y-%m-%dT%H:%M:%SZ}" if at else " later"
+            return false(Reason.DEFERRED, f"The payment is put off{why}; it is tried again{when}.")
+        case PaymentPhase.PENDING if payment.awaits_customer_since is not None:
+            return false(
+                Reason.METHOD_MISSING,
+                "The Secret with the payment method cannot be read. Create it, or name another.",
+            )
+        case PaymentPhase.UNKNOWN:
+            return unknown(
+                Reason.PAYMENT_UNKNOWN,
+                "The provider has not said whether it took the payment; it is being asked.",
+            )
+        case PaymentPhase.MANUAL_REVIEW:
+            return unknown(Reason.MANUAL_REVIEW, "The shop is looking into the payment.")
+        case _:
+            return unknown(Reason.PROCESSING, "The payment is being taken.")
+
+
+def approved(s: Situation, paid_: Finding) -> Finding:
+    """Whether the store agreed to the order."""
+    if paid_.status != "True":
+        return unknown(Reason.AWAITING_PAYMENT, "The store sees the order once it is paid.")
+    approval = s.rental.spec.approval
+    if approval is None:
+        if s.approved:
+            return true(Reason.AUTOMATIC, "The store approves paid orders by its policy.")
+        return unknown(Reason.AWAITING_DECISION, "The order waits for the store's decision.")
+    why = f": {approval.reason}" if approval.reason else "."
+    if approval.decision is Decision.APPROVED:
+        return true(Reason.APPROVED, f"The store approved the order{why}")
+    return false(Reason.DENIED, f"The store denied the order{why}")
+
+
+def returned(phase: RentalPhase) -> Finding:
+    """Whether the customer brought the toy back."""
+    match phase:
+        case RentalPhase.RENTED:
+            return false(Reason.WITH_CUSTOMER, "The customer has the toy.")
+        case RentalPhase.RETURNED | RentalPhase.COMPLETED:
+            return true(Reason.RETURNED, "The customer brought the toy back.")
+        case _:
+            return false(Reason.NOT_HANDED_OVER, "The customer has not got the toy.")
+
+
+def inspected(s: Situation, phase: RentalPhase) -> Finding:
+    """Whether the owner looked at the toy that came back."""
+    inspection = s.rental.spec.inspection
+    if phase is RentalPhase.COMPLETED and inspection is not None:
+        if inspection.result is Result.ACCEPTED:
+            return true(Reason.ACCEPTED, "The toy came back in order.")
+        return true(
+            Reason.DAMAGED, f"The toy came back damaged; see RepairTicket {s.rental.ticket_name}."
+        )
+    if phase is RentalPhase.RETURNED:
+        return unknown(Reason.AWAITING_INSPECTION, "The toy waits for the owner's inspection.")
+    return unknown(Reason.NOT_RETURNED, "There is nothing to inspect yet.")
+
+
+def overdue(s: Situation, phase: RentalPhase, due: datetime | None) -> Finding:
+    """Whether the customer has the toy for longer than agreed."""
+    late = due is not None and s.now > due
+    if phase is RentalPhase.RENTED and late:
+        return true(Reason.OVERDUE, f"The toy was due back at {due:%Y-%m-%dT%H:%M:%SZ}.")
+    if s.was.get("Overdue") == "True":
+        return false(Reason.RETURNED_LATE, "The toy came back after its due time.")
+    return false(Reason.NOT_DUE, "The toy is not due yet.")
+
+
+def observe(s: Situation, phase: RentalPhase, due: datetime | None) -> dict[str, Finding | None]:
+    """Return what is true of a rental that is in `phase`, for every condition it has."""
+    paid_ = paid(s)
+    approved_ = approved(s, paid_)
+    findings: dict[str, Finding | None] = {
+        "Booked": booked(s) if phase.before_hand_over else _promise_kept(phase),
+        "Paid": paid_,
+        "Approved": approved_,
+        "Returned": returned(phase),
+        "Inspected": inspected(s, phase),
+        "Overdue": overdue(s, phase, due),
+    }
+    ready, stalled = _ready(s, phase, findings)
+    return findings | conditions.readiness(ready, stalled=stalled)
+
+
+def _promise_kept(phase: RentalPhase) -> Finding:
+    if phase is RentalPhase.RENTED:
+        return true(Reason.BOOKED, "The toy is with the customer.")
+    if phase is RentalPhase.RETURNED:
+        return true(Reason.BOOKED, "The toy is back and awaits inspection.")
+    return false(phase.value, "The order has ended; no toy is promised to it.")
+
+
+_NEEDS_A_PERSON = frozenset(
+    {
+        Reason.DECLINED,
+        Reason.METHOD_MISSING,
+        Reason.PAYMENT_CONFLICT,
+        Reason.TICKET_CONFLICT,
+        Reason.NO_PAYMENT_GATEWAY,
+        Reason.CURRENCY_MISMATCH,
+    }
+)
+
+
+def _ready(
+    s: Situation, phase: RentalPhase, found: dict[str, Finding | None]
+) -> tuple[Finding, bool]:
+    """Return the finding of Ready, and whether nothing moves until a person acts."""
+    blocking = _blocking(s, phase, found)
+    if blocking is not None:
+        return false(blocking.reason, blocking.message), blocking.reason in _NEEDS_A_PERSON
+    if phase is RentalPhase.APPROVED:
+        return false(Reason.AWAITING_START, "Approved; the toy is handed over in due time."), False
+    if phase is RentalPhase.RENTED:
+        overdue_ = found["Overdue"]
+        if overdue_ is not None and overdue_.status == "True":
+            return true(Reason.OVERDUE, overdue_.message), False
+        return true(Reason.RENTED, "The customer has the toy."), False
+    return true(phase.value, "The order has ended."), False
+
+
+def _blocking(s: Situation, phase: RentalPhase, found: dict[str, Finding | None]) -> Finding | None:
+    """Return what the rental waits for, the first thing first."""
+    if phase is RentalPhase.RETURNED and not s.ticket_is_ours:
+        return false(
+            Reason.TICKET_CONFLICT,
+            f"RepairTicket {s.rental.ticket_name} exists and is not this order's; remove it.",
+        )
+    waits_for = {
+        RentalPhase.PENDING: ("Booked",),
+        RentalPhase.RESERVED: ("Paid", "Booked"),
+        RentalPhase.PAID: ("Booked", "Approved"),
+        RentalPhase.APPROVED: ("Booked",),
+        RentalPhase.RETURNED: ("Inspected",),
+    }
+    for type_ in waits_for.get(phase, ()):
+        finding = found[type_]
+        if finding is not None and finding.status != "True":
+            return finding
+    return None
+
+
+def wanted(rental: Rental, desired: DesiredState) -> bool:
+    """Tell whether the customer asks for that state."""
+    return rental.spec.desired_state is desired

@@ -1,0 +1,164 @@
+"""The rules of repairs: which ticket decides over a toy, and what its resolution does."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from toyrental.repairs.models import RepairOutcome, RepairPhase, RepairTicket
+from toyrental.shared import conditions
+from toyrental.shared.conditions import Finding, false, is_true, true
+from toyrental.shared.decisions import NOTHING, Decision, Event, Write
+from toyrental.shared.model import ObjectRef
+from toyrental.shared.resource import Key
+from toyrental.stores.models import Service, ServiceState, Toy
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A ticket, its toy, and the ticket that the toy names, each None where there is none."""
+
+    ticket: RepairTicket
+    toy: Toy | None
+    toys_ticket: RepairTicket | None
+    now: datetime
+
+    @property
+    def accepted(self) -> bool:
+        """Whether this ticket was the one that decides over the toy."""
+        return is_true(self.ticket.status.conditions, "Accepted")
+
+    @property
+    def named_by_toy(self) -> bool:
+        """Whether the toy names this very ticket."""
+        ref = None if self.toy is None else self.toy.status.service.ticket_ref
+        return ref is not None and ref.uid == self.ticket.uid
+
+
+def decide(s: Situation) -> Decision:
+    """Return the next step for a ticket."""
+    if s.ticket.deleting or s.ticket.phase.final:
+        return NOTHING
+    if s.named_by_toy and s.toy is not None:
+        return _repair(s, s.toy)
+    if s.accepted:
+        return _finish(s)
+    return _claim(s)
+
+
+def _claim(s: Situation) -> Decision:
+    """Make this the ticket that decides over the toy, once nobody has the toy."""
+    obstacle = _obstacle(s)
+    if obstacle is not None or s.toy is None:
+        found = obstacle or _TOY_NOT_FOUND
+        return Decision(_note(s, RepairPhase.OPEN, found, found))
+    ref = ObjectRef(name=s.ticket.name, uid=s.ticket.uid)
+    damaged = s.toy.updated(s.now, service=Service(state=ServiceState.DAMAGED, ticket_ref=ref))
+    event = Event("Damaged", f"Out of service: {s.ticket.spec.description or 'see the ticket'}")
+    named = s.toy.status.service.ticket_ref
+    confirm = () if named is None else (Key("RepairTicket", s.toy.namespace, named.name),)
+    return Decision(Write(s.toy, damaged, event), confirm=confirm)
+
+
+_TOY_NOT_FOUND = false("ToyNotFound", "There is no such toy; register it, or delete this ticket.")
+
+
+def _obstacle(s: Situation) -> Finding | None:
+    toy = s.toy
+    if toy is None or toy.deleting:
+        return _TOY_NOT_FOUND
+    if toy.discarded:
+        return false("ToyDiscarded", "The toy is out of stock for good; delete this ticket.")
+    if toy.out is not None:
+        return false(
+            "ToyIsOut",
+            f"Rental {toy.out.rental_ref.name} has the toy; the repair waits for its inspection.",
+        )
+    named = toy.status.service.ticket_ref
+    if named is not None and s.toys_ticket is not None and s.toys_ticket.uid == named.uid:
+        return false(
+            "AnotherTicket", f"RepairTicket {named.name} decides over the toy until it ends."
+        )
+    return None
+
+
+def _repair(s: Situation, toy: Toy) -> Decision:
+    """Carry the ticket's state to the toy. The ticket notes first that it was accepted."""
+    begun = s.ticket.spec.assignee is not None
+    phase = RepairPhase.IN_REPAIR if begun else RepairPhase.OPEN
+    noted = _note(s, phase, _ACCEPTED, _UNDER_WAY[phase])
+    if noted is not None:
+        return Decision(noted)
+    resolution = s.ticket.spec.resolution
+    if resolution is None:
+        return Decision(_to_workshop(s, toy) if begun else None)
+    if resolution.outcome is RepairOutcome.REPAIRED:
+        service, event = Service(), Event("Repaired", "Repaired; the toy can be rented again.")
+    else:
+        gone = Service(state=ServiceState.DISCARDED, ticket_ref=toy.status.service.ticket_ref)
+        service, event = gone, Event("Discarded", "Discarded; the toy is out of stock for good.")
+    if toy.discarded:
+        return _finish(s)
+    return Decision(Write(toy, toy.updated(s.now, service=service), event))
+
+
+def _to_workshop(s: Situation, toy: Toy) -> Write | None:
+    service = toy.status.service
+    if service.state is not ServiceState.DAMAGED:
+        return None
+    in_repair = service.model_copy(update={"state": ServiceState.IN_REPAIR})
+    return Write(toy, toy.updated(s.now, service=in_repair))
+
+
+_ACCEPTED = true("Accepted", "This ticket decides over the toy.")
+
+_UNDER_WAY = {
+    RepairPhase.OPEN: false("AwaitingAssignee", "The toy waits for a repairer; set assignee."),
+    RepairPhase.IN_REPAIR: false(
+        "InRepair", "The toy is being repaired; set resolution at its end."
+    ),
+}
+
+_ENDED = {
+    RepairPhase.REPAIRED: true("Repaired", "The toy is repaired and can be rented again."),
+    RepairPhase.DISCARDED: true("Discarded", "The toy is out of stock for good."),
+}
+
+
+def _finish(s: Situation) -> Decision:
+    """End the ticket after the toy has followed its resolution, or has gone."""
+    resolution = s.ticket.spec.resolution
+    toy_gone = s.toy is None or s.toy.discarded
+    if resolution is None and not toy_gone:
+        return Decision(_note(s, RepairPhase.OPEN, _LOST, _LOST))
+    repaired = resolution is not None and resolution.outcome is RepairOutcome.REPAIRED
+    phase = RepairPhase.REPAIRED if repaired else RepairPhase.DISCARDED
+    confirm = (Key("Toy", s.ticket.namespace, s.ticket.spec.toy_ref.name),)
+    return Decision(_note(s, phase, _ACCEPTED, _ENDED[phase]), confirm=confirm)
+
+
+_LOST = false("AnotherTicket", "The toy no longer names this ticket; delete it or wait.")
+
+
+def _note(s: Situation, phase: RepairPhase, accepted: Finding, ready: Finding) -> Write | None:
+    before = s.ticket.status
+    times: dict[str, Any] = {}
+    if phase is not RepairPhase.OPEN and before.started_time is None:
+        times["started_time"] = s.now
+    if phase.final:
+        times["finished_time"] = s.now
+    stalled = ready.reason in {"ToyNotFound", "ToyDiscarded"}
+    after = s.ticket.with_status(
+        phase=phase,
+        conditions=conditions.update(
+            before.conditions,
+            {"Accepted": accepted, **conditions.readiness(ready, stalled=stalled)},
+            generation=s.ticket.metadata.generation,
+            now=s.now,
+        ),
+        **times,
+    )
+    if after.status == before:
+        return None
+    changed = phase is not before.phase
+    event = Event(phase.value if phase.final or changed else ready.reason, ready.message)
+    return Write(s.ticket, after, event)
