@@ -1,0 +1,116 @@
+"""The command `toyrental run`."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toyrental.logs import LogFormat, LogLevel
+
+CONTEXTS = ("rentals", "stores", "repairs", "payments")
+
+EXIT_CANNOT_RUN = 1
+EXIT_USAGE = 2
+
+
+def run(  # noqa: PLR0913, PLR0917 # one an option
+    contexts: Annotated[
+        str,
+        typer.Option(
+            envvar="TOYRENTAL_CONTEXTS",
+            metavar="NAMES",
+            help="Which parts of the business to run, separated by commas.",
+        ),
+    ] = ",".join(CONTEXTS),
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="TOYRENTAL_KUBECONFIG",
+            metavar="FILE",
+            help="How to reach the cluster. Left out: $KUBECONFIG, else the pod's service account,"
+            " else ~/.kube/config.",
+        ),
+    ] = None,
+    namespaces: Annotated[
+        str,
+        typer.Option(
+            envvar="TOYRENTAL_NAMESPACES",
+            metavar="PATTERNS",
+            help="Which shops to serve, separated by commas: names, or globs such as 'shop-*';"
+            " '!test-*' leaves some out. Left out: all. Names alone need no cluster-wide rights.",
+        ),
+    ] = "",
+    gateway_endpoints: Annotated[
+        str,
+        typer.Option(
+            envvar="TOYRENTAL_GATEWAY_ENDPOINTS",
+            metavar="PATTERNS",
+            help="Which endpoints of payment providers may be called, as globs separated by"
+            " commas, such as 'http://127.0.0.1:*'. Left out: none but the providers' own.",
+        ),
+    ] = "",
+    liveness: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TOYRENTAL_LIVENESS",
+            metavar="ADDRESS",
+            help="Answer liveness probes there, such as http://127.0.0.1:8080/healthz."
+            " Left out: nothing listens.",
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(envvar="TOYRENTAL_LOG_FORMAT", help="For people (text) or machines (json)."),
+    ] = LogFormat.TEXT,
+    log_level: Annotated[
+        LogLevel,
+        typer.Option(envvar="TOYRENTAL_LOG_LEVEL", help="How much is logged."),
+    ] = LogLevel.INFO,
+) -> None:
+    """Run the operator: move every rental, payment and repair through its life.
+
+    It can be stopped and started at any time, also by kill -9: whatever people asked for meanwhile
+    is kept by the API server and caught up with. SIGTERM or Ctrl-C finishes what is in hand.
+
+    Exit codes: 0 stopped as asked, 1 it cannot run here (one sentence says why), 2 wrong flags.
+    """
+    chosen = _contexts(contexts)
+    # What is imported here takes a second; --help shall not.
+    from toyrental import logs  # noqa: PLC0415
+    from toyrental.contexts import Context  # noqa: PLC0415
+    from toyrental.kube.connection import NoConnection  # noqa: PLC0415
+    from toyrental.kube.errors import ApiError  # noqa: PLC0415
+    from toyrental.operate import CannotRun, Options, operate  # noqa: PLC0415
+
+    logs.set_up(log_format, log_level)
+    options = Options(
+        kubeconfig=kubeconfig,
+        contexts=tuple(Context(name) for name in chosen),
+        namespaces=_split(namespaces),
+        gateway_endpoints=_split(gateway_endpoints),
+        liveness_endpoint=liveness,
+    )
+    try:
+        asyncio.run(operate(options))
+    except (CannotRun, NoConnection, ApiError) as error:
+        print(f"toyrental: {error}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(EXIT_CANNOT_RUN) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+def _contexts(text: str) -> tuple[str, ...]:
+    chosen = _split(text)
+    unknown = [name for name in chosen if name not in CONTEXTS]
+    if unknown or not chosen:
+        raise typer.BadParameter(
+            f"{', '.join(unknown) or 'none'}; choose from {', '.join(CONTEXTS)}",
+            param_hint="--contexts",
+        )
+    return tuple(dict.fromkeys(chosen))
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,0 +1,86 @@
+"""The contexts that can run, by themselves or together, and the composition of each."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from toyrental.kinds import KINDS
+from toyrental.kube.cache import Cache
+from toyrental.kube.client import Client
+from toyrental.kube.controller import Reconciler
+from toyrental.kube.writer import Writer
+from toyrental.payments.gateways import Gateways
+from toyrental.payments.reconciler import PaymentGatewayReconciler, PaymentReconciler
+from toyrental.rentals.reconciler import RentalReconciler
+from toyrental.repairs.reconciler import RepairTicketReconciler
+from toyrental.shared.clock import Clock
+from toyrental.shared.resource import Resource
+from toyrental.stores.reconciler import StoreReconciler, ToyReconciler
+
+
+class Context(StrEnum):
+    """A part of the business that runs, scales and fails by itself."""
+
+    RENTALS = "rentals"
+    STORES = "stores"
+    REPAIRS = "repairs"
+    PAYMENTS = "payments"
+
+
+@dataclass(frozen=True)
+class Means:
+    """What reconcilers work with."""
+
+    client: Client
+    cache: Cache
+    writer: Writer
+    gateways: Gateways
+    clock: Clock
+
+
+def _rentals(m: Means) -> list[Reconciler]:
+    return [RentalReconciler(m.cache, m.writer, m.clock)]
+
+
+def _stores(m: Means) -> list[Reconciler]:
+    return [
+        ToyReconciler(m.cache, m.writer, m.clock),
+        StoreReconciler(m.cache, m.writer, m.clock),
+    ]
+
+
+def _repairs(m: Means) -> list[Reconciler]:
+    return [RepairTicketReconciler(m.cache, m.writer, m.clock)]
+
+
+def _payments(m: Means) -> list[Reconciler]:
+    return [
+        PaymentReconciler(m.cache, m.writer, m.clock, m.client, m.gateways),
+        PaymentGatewayReconciler(m.cache, m.writer, m.clock, m.gateways),
+    ]
+
+
+_COMPOSED: dict[Context, Callable[[Means], list[Reconciler]]] = {
+    Context.RENTALS: _rentals,
+    Context.STORES: _stores,
+    Context.REPAIRS: _repairs,
+    Context.PAYMENTS: _payments,
+}
+
+_NEEDS: dict[Context, tuple[str, ...]] = {
+    Context.RENTALS: RentalReconciler.needs,
+    Context.STORES: ToyReconciler.needs + StoreReconciler.needs,
+    Context.REPAIRS: RepairTicketReconciler.needs,
+    Context.PAYMENTS: PaymentReconciler.needs + PaymentGatewayReconciler.needs,
+}
+
+
+def reconcilers(contexts: Iterable[Context], means: Means) -> list[Reconciler]:
+    """Return the reconcilers of these contexts."""
+    return [made for context in contexts for made in _COMPOSED[context](means)]
+
+
+def kinds_needed(contexts: Iterable[Context]) -> tuple[type[Resource], ...]:
+    """Return the kinds that these contexts look at."""
+    names = {name for context in contexts for name in _NEEDS[context]}
+    return tuple(kind for kind in KINDS if kind.SERVED.kind in names)

@@ -1,0 +1,1 @@
+"""The Kubernetes plumbing: client, cache, queue, reconciling; kopf watches and runs it."""

@@ -1,0 +1,188 @@
+"""A bounded client of the API server: few connections, kept open, and one write a request.
+
+kopf's own patches open a TLS connection each where many objects change at once, and carry no
+resourceVersion; docs/decisions tells what that costs.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import kopf
+
+from toyrental.kube import errors
+from toyrental.shared.resource import API_VERSION, GROUP, VERSION, Key, Resource
+
+CONNECTIONS = 16
+TIMEOUT_SECONDS = 30
+PAGE = 500
+
+Json = dict[str, Any]
+
+
+class Client:
+    """Requests of one API server, as one user.
+
+    Every method raises an `errors.ApiError` where the API server does not do what was asked.
+    """
+
+    def __init__(
+        self, connect: Callable[[], kopf.ConnectionInfo], kinds: tuple[type[Resource], ...]
+    ) -> None:
+        self._connect = connect
+        self._plurals = {kind.SERVED.kind: kind.SERVED.plural for kind in kinds}
+        self._connection = connect()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = self._open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        tls = self._connection.as_ssl_context()
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=tls, keepalive_timeout=60),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+            raise_for_status=False,
+        )
+
+    async def get(self, key: Key) -> Json:
+        """Return an object as it is now."""
+        return await self._request("GET", self._url(key), f"reading {key}")
+
+    async def list(self, kind: str, namespace: str | None = None) -> AsyncIterator[Json]:
+        """Yield the pages of a list, each with its `items` and the list's resourceVersion."""
+        url = self._collection(kind, namespace)
+        params: dict[str, str] = {"limit": str(PAGE)}
+        while True:
+            page = await self._request("GET", url, f"listing {kind}", params=params)
+            yield page
+            token = page["metadata"].get("continue")
+            if not token:
+                return
+            params["continue"] = token
+
+    async def create(self, resource: Resource) -> Json:
+        """Create an object and return it."""
+        served = resource.SERVED
+        body = {"apiVersion": API_VERSION, "kind": served.kind, **_to_create(resource)}
+        url = self._collection(served.kind, resource.namespace)
+        return await self._request("POST", url, f"creating {resource.key}", body=body)
+
+    async def patch(self, key: Key, change: Json, subresource: str = "") -> Json:
+        """Merge a change into an object, and return it.
+
+        With `metadata.resourceVersion` in it, the change is refused where the object is newer.
+        """
+        url = self._url(key) + (f"/{subresource}" if subresource else "")
+        return await self._request("PATCH", url, f"writing {key}", body=change)
+
+    async def get_secret(self, namespace: str, name: str) -> Json:
+        """Return a Secret; its data is never logged, nor part of an error."""
+        url = f"/api/v1/namespaces/{namespace}/secrets/{name}"
+        return await self._request("GET", url, f"reading Secret {namespace}/{name}")
+
+    async def create_event(self, namespace: str, event: Json) -> None:
+        """Create an Event of events.k8s.io/v1."""
+        url = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
+        await self._request("POST", url, "recording an Event", body=event)
+
+    async def served_kinds(self) -> frozenset[str]:
+        """Return the kinds of our group that the API server serves."""
+        try:
+            found = await self._request("GET", f"/apis/{GROUP}/{VERSION}", "looking for the CRDs")
+        except errors.NotFound:
+            return frozenset()
+        return frozenset(entry["kind"] for entry in found["resources"])
+
+    async def allowed(self, verb: str, group: str, resource: str, namespace: str | None) -> bool:
+        """Tell whether the operator may do that."""
+        resource, _, subresource = resource.partition("/")
+        attributes = {
+            "verb": verb,
+            "group": group,
+            "resource": resource,
+            "subresource": subresource,
+            "namespace": namespace or "",
+        }
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        url = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        answer = await self._request("POST", url, "asking for permissions", body=review)
+        return bool(answer["status"]["allowed"])
+
+    def _url(self, key: Key) -> str:
+        return f"{self._collection(key.kind, key.namespace)}/{key.name}"
+
+    def _collection(self, kind: str, namespace: str | None) -> str:
+        where = f"/namespaces/{namespace}" if namespace else ""
+        return f"/apis/{GROUP}/{VERSION}{where}/{self._plurals[kind]}"
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        body: Json | None = None,
+        params: dict[str, str] | None = None,
+    ) -> Json:
+        status, answer = await self._send(method, path, what, body, params)
+        if status == _UNAUTHORIZED:
+            await self._sign_in_again()
+            status, answer = await self._send(method, path, what, body, params)
+        if status >= _BAD_REQUEST:
+            raise errors.from_answer(what, status, answer)
+        return answer
+
+    async def _send(
+        self, method: str, path: str, what: str, body: Json | None, params: dict[str, str] | None
+    ) -> tuple[int, Json]:
+        if self._session is None:
+            raise RuntimeError("the client is used as a context manager")
+        headers = self._connection.as_http_headers()
+        data = None
+        if body is not None:
+            data = json.dumps(body, separators=(",", ":")).encode()
+            kind = "merge-patch+json" if method == "PATCH" else "json"
+            headers["Content-Type"] = f"application/{kind}"
+        url = self._connection.server.rstrip("/") + path
+        try:
+            async with self._session.request(
+                method, url, data=data, params=params, headers=headers
+            ) as response:
+                return response.status, await response.json(content_type=None)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            why = str(error) or type(error).__name__
+            raise errors.Unavailable(what, f"no answer from {url}: {why}") from error
+
+    async def _sign_in_again(self) -> None:
+        """Read the credentials anew: a service account's token changes while the pod runs."""
+        self._connection = self._connect()
+
+
+_UNAUTHORIZED = 401
+_BAD_REQUEST = 400
+
+
+def _to_create(resource: Resource) -> Json:
+    shown = {"name", "namespace", "labels", "finalizers", "owner_references"}
+    metadata = resource.metadata.model_dump(
+        mode="json", by_alias=True, exclude_none=True, include=shown
+    )
+    spec = resource.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"metadata": metadata, "spec": spec}

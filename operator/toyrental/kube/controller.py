@@ -1,0 +1,143 @@
+"""Controllers: keys that something changed for, and workers that reconcile them one by one."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from toyrental.kube import errors
+from toyrental.kube.queue import WorkQueue
+from toyrental.kube.writer import Writer
+from toyrental.shared.clock import Clock
+from toyrental.shared.decisions import Decision
+from toyrental.shared.resource import Key, Resource
+
+WORKERS = 8
+MOST_STEPS = 32
+
+logger = logging.getLogger(__name__)
+
+
+class Reconciler(Protocol):
+    """What a context does for one kind of its own."""
+
+    kind: str
+
+    def wakes(self, before: Resource | None, after: Resource | None) -> Iterable[Key]:
+        """Return which objects of the kind a change of any object concerns."""
+
+    async def reconcile(self, key: Key) -> datetime | None:
+        """Move one object on as far as it goes; return when to look again, if time changes it."""
+
+
+class Unfinished(Exception):
+    """An object took too many steps at once; it goes on after others had their turn."""
+
+
+async def take_steps(
+    writer: Writer, key: Key, decide: Callable[[], Awaitable[Decision]]
+) -> datetime | None:
+    """Decide and write until there is nothing to do; return when to look again.
+
+    What a decision wants confirmed is read from the API server first, and then decided anew. What
+    was just written was seen as it is, and needs no confirmation.
+    """
+    seen: set[Key] = set()
+    for _ in range(MOST_STEPS):
+        decision = await decide()
+        if decision.write is None:
+            return decision.look_again
+        unseen = [k for k in decision.confirm if k not in seen]
+        for other in unseen:
+            await writer.refresh(other)
+            seen.add(other)
+        if unseen:
+            continue
+        await writer.write(decision.write, by=key)
+        seen.add(decision.write.after.key)
+    raise Unfinished(f"{key} took {MOST_STEPS} steps and is not done")
+
+
+class Controller:
+    """The queue and the workers of one reconciler."""
+
+    def __init__(self, reconciler: Reconciler, clock: Clock) -> None:
+        self._reconciler = reconciler
+        self._clock = clock
+        self._queue: WorkQueue[Key] = WorkQueue()
+        self._idle: set[asyncio.Task[None]] = set()
+        self._workers: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    @property
+    def kind(self) -> str:
+        """The kind this controller reconciles."""
+        return self._reconciler.kind
+
+    def changed(
+        self, before: Resource | None, after: Resource | None, written_for: Key | None
+    ) -> None:
+        """Have everything that a change concerns looked at, but for whom it was written."""
+        for key in self._reconciler.wakes(before, after):
+            if key != written_for:
+                self._queue.add(key)
+
+    def look_at(self, keys: Iterable[Key]) -> None:
+        """Have objects looked at, whatever changed."""
+        for key in keys:
+            self._queue.add(key)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._workers = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
+
+    async def stop(self) -> None:
+        """Finish what is in hand, and stop; what is left in the queue is found again at start."""
+        self._stopping = True
+        self._queue.close()
+        for worker in self._idle:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while not self._stopping:
+            key = await self._next()
+            try:
+                await self._reconcile(key)
+            finally:
+                self._queue.done(key)
+
+    async def _next(self) -> Key:
+        worker = asyncio.current_task()
+        if worker is None:
+            raise RuntimeError("workers are tasks")
+        self._idle.add(worker)
+        try:
+            return await self._queue.get()
+        finally:
+            self._idle.discard(worker)
+
+    async def _reconcile(self, key: Key) -> None:
+        context = {"kind": key.kind, "namespace": key.namespace, "name": key.name}
+        with structlog.contextvars.bound_contextvars(**context):
+            try:
+                look_again = await self._reconciler.reconcile(key)
+            except errors.Conflict:
+                self._queue.retry(key)
+            except errors.ApiError as error:
+                seconds = self._queue.retry(key)
+                logger.warning("%s; looking again in %.1f s", error, seconds)
+            except Unfinished as error:
+                logger.warning("%s", error)
+                self._queue.retry(key)
+            except Exception:
+                seconds = self._queue.retry(key)
+                logger.exception("reconciling failed; looking again in %.1f s", seconds)
+            else:
+                self._queue.forget(key)
+                if look_again is not None:
+                    wait = (look_again - self._clock()).total_seconds()
+                    self._queue.add_after(key, max(wait, 0.0))

@@ -1,0 +1,65 @@
+"""What can go wrong between the operator and the API server.
+
+ApiError
+├── NotFound        there is no such object (any more)
+├── AlreadyExists   an object of that name is there
+├── Conflict        the object has changed since it was read
+├── Invalid         the API server's rules refuse the write
+├── Forbidden       the operator may not do that, or a policy refuses it
+└── Unavailable     no answer, or "later": the same may work in a while
+"""
+
+from typing import Any
+
+
+class ApiError(Exception):
+    """The API server did not do what was asked; `str()` says what and why."""
+
+    def __init__(self, what: str, why: str, status: int | None = None) -> None:
+        super().__init__(f"{what}: {why}")
+        self.status = status
+
+
+class NotFound(ApiError):
+    """There is no such object (any more)."""
+
+
+class AlreadyExists(ApiError):
+    """An object of that name is there."""
+
+
+class Conflict(ApiError):
+    """The object has changed since it was read."""
+
+
+class Invalid(ApiError):
+    """The API server's rules refuse the write."""
+
+
+class Forbidden(ApiError):
+    """The operator may not do that, or a policy refuses it."""
+
+
+class Unavailable(ApiError):
+    """No answer, or "later": the same may work in a while."""
+
+
+_BY_REASON: dict[str, type[ApiError]] = {
+    "NotFound": NotFound,
+    "AlreadyExists": AlreadyExists,
+    "Conflict": Conflict,
+    "Invalid": Invalid,
+    "Forbidden": Forbidden,
+}
+
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 500
+
+
+def from_answer(what: str, status: int, answer: Any) -> ApiError:
+    """Return the error that an answer of the API server (a `Status` object) stands for."""
+    told = answer if isinstance(answer, dict) else {}
+    why = str(told.get("message") or f"the API server answered {status}")
+    if status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR:
+        return Unavailable(what, why, status)
+    return _BY_REASON.get(str(told.get("reason")), ApiError)(what, why, status)

@@ -1,0 +1,101 @@
+"""Turning decisions into requests: one write each, guarded by the version it was decided on."""
+
+from typing import Any
+
+from toyrental.kube import errors
+from toyrental.kube.cache import Cache
+from toyrental.kube.client import Client
+from toyrental.kube.events import Recorder
+from toyrental.shared.decisions import Write
+from toyrental.shared.model import Model
+from toyrental.shared.resource import Key, Resource
+
+
+class Writer:
+    """Writes what was decided, and has the cache know of it at once."""
+
+    def __init__(self, client: Client, cache: Cache, recorder: Recorder) -> None:
+        self._client = client
+        self._cache = cache
+        self._recorder = recorder
+
+    async def write(self, write: Write, by: Key) -> None:
+        """Do what was decided for `by`.
+
+        Raises errors.Conflict where the object is newer than what the decision rests on; the
+        cache has the newer one then. An object that is there already is taken into the cache: the
+        next decision looks at whose it is.
+        """
+        if write.before is None:
+            await self._create(write.after, by)
+        else:
+            await self._patch(write.before, write.after, by)
+        if write.event is not None:
+            regarding = self._cache.get(write.after.key) or write.after
+            self._recorder.record(regarding, write.event)
+
+    async def refresh(self, key: Key) -> Resource | None:
+        """Read an object from the API server into the cache, and return it if it is there."""
+        known = self._cache.get(key)
+        try:
+            raw = await self._client.get(key)
+        except errors.NotFound:
+            if known is not None:
+                self._cache.drop(key, known.uid, known.metadata.resource_version)
+            return None
+        if known is not None and known.uid != raw["metadata"]["uid"]:
+            self._cache.drop(key, known.uid, known.metadata.resource_version)
+        return self._cache.put(raw)
+
+    async def _create(self, resource: Resource, by: Key) -> None:
+        try:
+            raw = await self._client.create(resource)
+        except errors.AlreadyExists:
+            await self.refresh(resource.key)
+            return
+        self._cache.put(raw, written_for=by)
+
+    async def _patch(self, before: Resource, after: Resource, by: Key) -> None:
+        change, subresource = _change(before, after)
+        change["metadata"] = change.get("metadata", {}) | {
+            "resourceVersion": before.metadata.resource_version,
+            "uid": before.uid,
+        }
+        try:
+            raw = await self._client.patch(before.key, change, subresource)
+        except (errors.Conflict, errors.NotFound):
+            await self.refresh(before.key)
+            raise
+        self._cache.put(raw, written_for=by)
+
+
+def _change(before: Resource, after: Resource) -> tuple[dict[str, Any], str]:
+    """Return the merge patch that makes `after` of `before`, and the subresource it is for."""
+    if before.status != after.status:
+        return {"status": merge_patch(_known(before.status), _dump(after.status))}, "status"
+    if before.spec != after.spec:
+        return {"spec": merge_patch(_known(before.spec), _dump(after.spec))}, ""
+    return {"metadata": {"finalizers": list(after.metadata.finalizers)}}, ""
+
+
+def _dump(part: Model) -> dict[str, Any]:
+    return part.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _known(part: Model) -> dict[str, Any]:
+    """Dump only what the API server holds: defaults that it does not hold yet are written once."""
+    return part.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+
+
+def merge_patch(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON merge patch (RFC 7396) that makes `after` of `before`."""
+    patch: dict[str, Any] = dict.fromkeys(before.keys() - after.keys())
+    for name, value in after.items():
+        old = before.get(name)
+        if old == value and name in before:
+            continue
+        if isinstance(old, dict) and isinstance(value, dict):
+            patch[name] = merge_patch(old, value)
+        else:
+            patch[name] = value
+    return patch

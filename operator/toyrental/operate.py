@@ -1,0 +1,95 @@
+"""Running the operator: connect, check that it can work at all, then watch and reconcile."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from toyrental.contexts import Context, Means, kinds_needed, reconcilers
+from toyrental.kube import connection
+from toyrental.kube.cache import Cache
+from toyrental.kube.client import Client
+from toyrental.kube.controller import Controller
+from toyrental.kube.engine import Engine, Scope
+from toyrental.kube.events import Recorder
+from toyrental.kube.writer import Writer
+from toyrental.payments.gateways import Gateways
+from toyrental.shared.clock import utc_now
+from toyrental.shared.resource import GROUP, Resource
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 2.0
+
+
+class CannotRun(Exception):
+    """The operator cannot work here; `str()` says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run: the flags of `toyrental run`."""
+
+    kubeconfig: Path | None
+    contexts: tuple[Context, ...]
+    namespaces: tuple[str, ...]
+    gateway_endpoints: tuple[str, ...]
+    liveness_endpoint: str | None
+
+
+async def operate(options: Options) -> None:
+    """Run until SIGTERM or Ctrl-C. Raises CannotRun, NoConnection or ApiError at start."""
+    found = connection.find(options.kubeconfig)
+    kinds = kinds_needed(options.contexts)
+    scope = Scope(options.namespaces)
+    async with Client(lambda: connection.find(None), kinds) as client:
+        await check(client, kinds, scope)
+        cache = Cache(kinds)
+        recorder = Recorder(client, instance=socket.gethostname())
+        gateways = Gateways(options.gateway_endpoints)
+        means = Means(client, cache, Writer(client, cache, recorder), gateways, utc_now)
+        controllers = [Controller(made, utc_now) for made in reconcilers(options.contexts, means)]
+        engine = Engine(client, cache, controllers, kinds, scope)
+        recording = asyncio.create_task(recorder.run())
+        logger.info("running %s", ", ".join(options.contexts))
+        try:
+            await engine.run(found, options.liveness_endpoint)
+        finally:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(recorder.flush(), FLUSH_SECONDS)
+            recording.cancel()
+            await gateways.close()
+            logger.info("stopped")
+
+
+async def check(client: Client, kinds: Iterable[type[Resource]], scope: Scope) -> None:
+    """Raise CannotRun where the CRDs or the permissions to work with them are missing."""
+    kinds = tuple(kinds)
+    served = await client.served_kinds()
+    missing = [kind.SERVED.kind for kind in kinds if kind.SERVED.kind not in served]
+    if missing:
+        raise CannotRun(
+            f"the API server does not serve {', '.join(missing)};"
+            " install the CRDs: kubectl apply --server-side -f crds/"
+        )
+    needed = [
+        (verb, f"{kind.SERVED.plural}{part}")
+        for kind in kinds
+        for verb, part in (("list", ""), ("watch", ""), ("patch", "/status"))
+    ]
+    places = scope.named or (None,)
+    refused = [
+        f"{verb} {resource}" + (f" in {place}" if place else "")
+        for place in places
+        for verb, resource in needed
+        if not await client.allowed(verb, GROUP, resource, place)
+    ]
+    if refused:
+        raise CannotRun(
+            f"the operator may not {refused[0]}"
+            + (f" (nor {len(refused) - 1} more)" if len(refused) > 1 else "")
+            + "; bind it to the role toyrental-operator: kubectl apply -k manifests/rbac"
+        )

@@ -1,0 +1,12 @@
+"""The time, as something that can be handed in."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], datetime]
+"""Tells the time: UTC, in whole seconds, as Kubernetes writes times."""
+
+
+def utc_now() -> datetime:
+    """Return the time of this machine, in whole seconds, comparable with those of a status."""
+    return datetime.now(UTC).replace(microsecond=0)
