@@ -252,12 +252,12 @@ class ToyStatus(Status):
     """InService: it can be handed out. Ready: the operator has taken it into stock."""
 
 
-_NEW_BOOKINGS = (
-    "self.status.bookings.all(b, b.state != 'Held' || (oldSelf.hasValue()"
-    " && has(oldSelf.value().status) && has(oldSelf.value().status.bookings)"
-    " && oldSelf.value().status.bookings.exists(o, o.rentalUID == b.rentalUID)))"
-)
 _NO_BOOKINGS = "!has(self.status) || !has(self.status.bookings)"
+_NO_NEW_BOOKINGS = (
+    "self.status.bookings.all(b, b.state != 'Held'"
+    " || (has(oldSelf.status) && has(oldSelf.status.bookings)"
+    " && oldSelf.status.bookings.exists(o, o.rentalUID == b.rentalUID)))"
+)
 
 
 class Toy(Resource):
@@ -284,14 +284,12 @@ class Toy(Resource):
     RULES = (
         Rule(
             f"{_NO_BOOKINGS} || !has(self.status.service)"
-            f" || self.status.service.state == 'InService' || {_NEW_BOOKINGS}",
+            f" || self.status.service.state == 'InService' || {_NO_NEW_BOOKINGS}",
             "a toy out of service gets no new booking; wait for its RepairTicket or choose another",
-            on_create=True,
         ),
         Rule(
-            f"{_NO_BOOKINGS} || self.spec.availability != 'Withdrawn' || {_NEW_BOOKINGS}",
+            f"{_NO_BOOKINGS} || self.spec.availability != 'Withdrawn' || {_NO_NEW_BOOKINGS}",
             "a withdrawn toy gets no new booking; choose another, or offer it again",
-            on_create=True,
         ),
     )
 

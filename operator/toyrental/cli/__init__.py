@@ -1,0 +1,23 @@
+"""The command line, `toyrental`."""
+
+import typer
+
+from toyrental.cli.run import run
+from toyrental.simulator.command import simulator
+
+# A traceback with local variables could print a secret.
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_show_locals=False
+)
+app.command()(run)
+app.command()(simulator)
+
+
+@app.callback()
+def _toyrental() -> None:
+    """Run a toy-rental shop as Kubernetes resources."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
