@@ -18,6 +18,9 @@ from toyrental.simulator.ledger import Ledger, LedgerUnusableError
 
 # Less than the ten seconds that a supervisor commonly allows between SIGTERM and SIGKILL.
 _SHUTDOWN_SECONDS = 8
+# Longer than clients keep idle connections (5 s in httpx), so that they close them first: a request
+# sent while the server closes its end has an unknown outcome, which is for faults to cause.
+_KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 1024
 
 
@@ -59,6 +62,7 @@ def serve(settings: Settings) -> None:
                 access_log=settings.access_log,
                 server_header=False,
                 proxy_headers=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
             )
             _Server(config, _announcement(settings, listener)).run([listener])
