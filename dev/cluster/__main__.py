@@ -121,6 +121,7 @@ def _start(control_plane: ControlPlane, console: Console) -> Cluster:
         manifests.apply(cluster, control_plane.apply)
         console.print(f"The control plane is up already, at {cluster.server}.")
         return cluster
+    build.program(console)  # may take minutes, and shows its own progress
     started = time.monotonic()
     with console.status("Starting the control plane"):
         cluster = control_plane.start()
@@ -172,6 +173,9 @@ def _for_people(console: Console) -> Iterator[None]:
         yield
     except ClusterError as error:
         console.print(f"Error: {error}")
+        raise typer.Exit(1) from None
+    except OSError as error:
+        console.print(f"Error: {error.filename or 'the system'}: {error.strerror}.")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         console.print("Interrupted: what had been started is stopped again.")

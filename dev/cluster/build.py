@@ -50,15 +50,20 @@ def program(console: Console) -> Path:
     Safe to call from several processes at once: one builds, the others wait for it. Raises
     ClusterError when there is no Go to be had or the build fails.
     """
-    directory = cache() / f"{KUBERNETES_VERSION}-{content_hash(MODULE)}"
-    built = directory / "controlplane"
+    built = destination()
     if built.exists():
         return built
+    directory = built.parent
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(directory.with_suffix(".lock"), console):
+    with _only_one(directory.with_name(f"{directory.name}.lock"), console):
         if not built.exists():
             _build(built, console)
     return built
+
+
+def destination() -> Path:
+    """Return where the program is, or will be once it is built."""
+    return cache() / f"{KUBERNETES_VERSION}-{content_hash(MODULE)}" / "controlplane"
 
 
 def cache() -> Path:
@@ -103,7 +108,9 @@ def _build(built: Path, console: Console) -> None:
         f"kubectl) from its Go modules into {built.parent}: once a machine."
     )
     go = _find_go(console)
-    built.parent.mkdir(exist_ok=True)
+    # The lock is ours, so whatever is here was left by a build that was killed.
+    shutil.rmtree(built.parent, ignore_errors=True)
+    built.parent.mkdir()
     with tempfile.TemporaryDirectory(dir=built.parent, prefix="building-") as temporary:
         unfinished = Path(temporary) / "controlplane"
         _compile(go, unfinished, console)
@@ -159,19 +166,20 @@ def _install_wheel(target: Path) -> None:
 
 def _compile(go: Path, output: Path, console: Console) -> None:
     console.print("  fetching the Go modules (some 100 MB, unless they are here already)")
-    total = _count_uncompiled(go)
+    scratch = output.parent
+    total = _count_uncompiled(go, scratch)
     command = [str(go), "build", "-v", *BUILD_FLAGS, "-o", str(output), "."]
-    with _running(command) as process, BuildProgress(console, total) as progress:
+    with _running(command, scratch) as process, BuildProgress(console, total) as progress:
         said = [line for line in _lines(process) if not progress.saw(line)]
         process.wait()
     if process.returncode != 0:
         raise ClusterError("The control plane could not be built. Go said:\n" + _tail(said))
 
 
-def _count_uncompiled(go: Path) -> int:
+def _count_uncompiled(go: Path, scratch: Path) -> int:
     """Return how many packages `go build` will compile, those of Go's own library included."""
     command = [str(go), "list", "-deps", *BUILD_FLAGS, "-f", "{{if .Stale}}{{.ImportPath}}{{end}}"]
-    with _running([*command, "."]) as process:
+    with _running([*command, "."], scratch) as process:
         # "go: downloading …" comes through the same pipe.
         lines = list(_lines(process))
         process.wait()
@@ -181,22 +189,24 @@ def _count_uncompiled(go: Path) -> int:
 
 
 @contextlib.contextmanager
-def _running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """Run Go in the module; never leave it behind."""
+def _running(command: list[str], scratch: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run Go in the module, its own temporary files in `scratch`; never leave it behind."""
     process = subprocess.Popen(
         command,
         cwd=MODULE,
-        env=_environment(),
+        env={**_environment(), "GOTMPDIR": str(scratch)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,  # a group of its own, to be ended as one
     )
     with process:
         try:
             yield process
         finally:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)  # Go stops its compilers and tidies up
+                os.killpg(process.pid, signal.SIGINT)  # Go and its compilers; Go tidies up
+                process.communicate()  # it would die of a closed pipe before it is done
 
 
 def _lines(process: subprocess.Popen[str]) -> Iterator[str]:

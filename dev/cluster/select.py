@@ -136,6 +136,9 @@ def release(layout: Layout) -> None:
 
 
 def _kubectl(console: Console) -> Path:
-    # Whoever has a cluster has kubectl too, and need not wait for a whole control plane to build.
+    # Ours is of the version that everything here is tested with. But whoever has a cluster has a
+    # kubectl too, and need not wait for a whole control plane to build.
     installed = shutil.which("kubectl")
-    return Path(installed).absolute() if installed else build.program(console)
+    if installed and not build.destination().exists():
+        return Path(installed).absolute()
+    return build.program(console)
