@@ -51,7 +51,9 @@ async def operate(options: Options) -> None:
         recorder = Recorder(client, instance=socket.gethostname())
         gateways = Gateways(options.gateway_endpoints)
         means = Means(client, cache, Writer(client, cache, recorder), gateways, utc_now)
-        controllers = [Controller(made, utc_now) for made in reconcilers(options.contexts, means)]
+        controllers = [
+            Controller(made, cache, utc_now) for made in reconcilers(options.contexts, means)
+        ]
         engine = Engine(client, cache, controllers, kinds, scope)
         recording = asyncio.create_task(recorder.run())
         logger.info("running %s", ", ".join(options.contexts))

@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from toyrental.kube import errors
+from toyrental.kube.cache import Cache
 from toyrental.kube.queue import WorkQueue
 from toyrental.kube.writer import Writer
 from toyrental.shared.clock import Clock
@@ -64,8 +65,9 @@ async def take_steps(
 class Controller:
     """The queue and the workers of one reconciler."""
 
-    def __init__(self, reconciler: Reconciler, clock: Clock) -> None:
+    def __init__(self, reconciler: Reconciler, cache: Cache, clock: Clock) -> None:
         self._reconciler = reconciler
+        self._cache = cache
         self._clock = clock
         self._queue: WorkQueue[Key] = WorkQueue()
         self._idle: set[asyncio.Task[None]] = set()
@@ -120,9 +122,16 @@ class Controller:
         finally:
             self._idle.discard(worker)
 
-    async def _reconcile(self, key: Key) -> None:
+    def _log_context(self, key: Key) -> dict[str, str]:
+        """Return what each log line of a reconcile carries; the rental's uid joins all contexts."""
         context = {"kind": key.kind, "namespace": key.namespace, "name": key.name}
-        with structlog.contextvars.bound_contextvars(**context):
+        known = self._cache.get(key)
+        if known is not None:
+            context |= {"uid": known.uid, "rentalUID": known.rental_uid}
+        return context
+
+    async def _reconcile(self, key: Key) -> None:
+        with structlog.contextvars.bound_contextvars(**self._log_context(key)):
             try:
                 look_again = await self._reconciler.reconcile(key)
             except errors.Conflict:

@@ -1,5 +1,6 @@
 """Turning decisions into requests: one write each, guarded by the version it was decided on."""
 
+import logging
 from typing import Any
 
 from toyrental.kube import errors
@@ -9,6 +10,8 @@ from toyrental.kube.events import Recorder
 from toyrental.shared.decisions import Write
 from toyrental.shared.model import Model
 from toyrental.shared.resource import Key, Resource
+
+logger = logging.getLogger(__name__)
 
 
 class Writer:
@@ -32,6 +35,7 @@ class Writer:
             await self._patch(write.before, write.after, by)
         if write.event is not None:
             regarding = self._cache.get(write.after.key) or write.after
+            logger.info("%s: %s: %s", regarding.key, write.event.reason, write.event.note)
             self._recorder.record(regarding, write.event)
 
     async def refresh(self, key: Key) -> Resource | None:

@@ -367,6 +367,11 @@ class Rental(Resource):
         return self.status.phase or RentalPhase.PENDING
 
     @property
+    def rental_uid(self) -> str:
+        """The uid of this rental."""
+        return self.uid
+
+    @property
     def settled(self) -> bool:
         """Whether the rental has ended."""
         return self.phase.final

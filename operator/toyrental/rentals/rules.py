@@ -18,7 +18,7 @@ from toyrental.shared import conditions as shared_conditions
 from toyrental.shared.conditions import Finding, false
 from toyrental.shared.decisions import NOTHING, Decision, Event, Write, soonest
 from toyrental.shared.model import NameRef, ObjectRef
-from toyrental.shared.resource import Key, Metadata
+from toyrental.shared.resource import RENTAL_UID_LABEL, Key, Metadata
 from toyrental.stores.models import BookingState, Toy
 
 Rule = Callable[[Situation], Decision | None]
@@ -251,6 +251,7 @@ def ask_for_payment(s: Situation) -> Decision | None:
         metadata=Metadata(
             name=s.rental.payment_name,
             namespace=s.rental.namespace,
+            labels={RENTAL_UID_LABEL: s.rental.uid},
             finalizers=(SETTLE,),
             owner_references=(s.rental.as_owner(),),
         ),
@@ -361,6 +362,7 @@ def _ticket(s: Situation, toy: Toy) -> RepairTicket:
         metadata=Metadata(
             name=s.rental.ticket_name,
             namespace=s.rental.namespace,
+            labels={RENTAL_UID_LABEL: s.rental.uid},
             owner_references=(toy.as_owner(),),
         ),
         spec=RepairTicketSpec(toy_ref=NameRef(name=toy.name), description=notes[:2048]),

@@ -11,6 +11,9 @@ GROUP = "toyrental.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
+RENTAL_UID_LABEL = f"{GROUP}/rental-uid"
+"""The label of what was made for a rental: its Payment, its RepairTicket."""
+
 
 class OwnerReference(Model):
     """Who an object belongs to: it is garbage-collected with its owner."""
@@ -115,6 +118,11 @@ class Resource(Model):
     def deleting(self) -> bool:
         """Whether somebody deleted it and only finalizers hold it."""
         return self.metadata.deletion_timestamp is not None
+
+    @property
+    def rental_uid(self) -> str:
+        """The uid of the rental that this object is about: what its logs are found by."""
+        return self.metadata.labels.get(RENTAL_UID_LABEL, "")
 
     @property
     def settled(self) -> bool:

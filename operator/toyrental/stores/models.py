@@ -297,6 +297,11 @@ class Toy(Resource):
     status: ToyStatus = ToyStatus()
 
     @property
+    def rental_uid(self) -> str:
+        """The uid of the rental that has the toy, if one has."""
+        return self.out.rental_uid if self.out else ""
+
+    @property
     def in_service(self) -> bool:
         """Whether the toy is fit to be rented."""
         return self.status.service.state is ServiceState.IN_SERVICE

@@ -27,6 +27,9 @@ from toyrental.payments.providers.port import (
 KEY_LIFE = timedelta(hours=23)
 """As Stripe's 24 hours, less an hour: what is tried here behaves the same there."""
 
+MOST_LISTED = 100
+"""How many charges or refunds of one payment are looked at."""
+
 
 class SimulatorProvider:
     """Charges and refunds at a running simulator."""
@@ -96,12 +99,15 @@ class SimulatorProvider:
         return await send(self._client, "POST", path, json=body, headers={"Idempotency-Key": key})
 
     async def _list(self, path: str, payment_uid: str) -> list[dict[str, Any]] | Trouble:
-        answer = await send(self._client, "GET", path, params={"paymentUID": payment_uid})
+        params = {"paymentUID": payment_uid, "limit": MOST_LISTED}
+        answer = await send(self._client, "GET", path, params=params)
         if not isinstance(answer, httpx.Response):
             return answer
         if not answer.is_success:
             return _refused(answer)
         listed: list[dict[str, Any]] = answer.json()["data"]
+        if answer.json()["hasMore"]:
+            return Refused("too_many", f"the payment has more than {MOST_LISTED} entries")
         return listed
 
 
