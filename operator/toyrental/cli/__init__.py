@@ -7,7 +7,7 @@ from toyrental.simulator.command import simulator
 
 # A traceback with local variables could print a secret.
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_show_locals=False
+    no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_show_locals=False
 )
 app.command()(run)
 app.command()(simulator)

@@ -38,8 +38,8 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
         typer.Option(
             envvar="TOYRENTAL_NAMESPACES",
             metavar="PATTERNS",
-            help="Which shops to serve, separated by commas: names, or globs such as 'shop-*';"
-            " '!test-*' leaves some out. Left out: all. Names alone need no cluster-wide rights.",
+            help="Which shops to serve, separated by commas: names, or globs such as `shop-*`;"
+            " `!test-*` leaves some out. Left out: all. Names alone need no cluster-wide rights.",
         ),
     ] = "",
     gateway_endpoints: Annotated[
@@ -48,7 +48,7 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
             envvar="TOYRENTAL_GATEWAY_ENDPOINTS",
             metavar="PATTERNS",
             help="Which endpoints of payment providers may be called, as globs separated by"
-            " commas, such as 'http://127.0.0.1:*'. Left out: none but the providers' own.",
+            " commas, such as `http://127.0.0.1:*`. Left out: none but the providers' own.",
         ),
     ] = "",
     liveness: Annotated[

@@ -43,7 +43,7 @@ from toyrental.shared.conditions import Finding, false, true, unknown
 from toyrental.shared.decisions import NOTHING, Decision, Event, Write
 
 FIRST_PAUSE = timedelta(seconds=2)
-LONGEST_PAUSE = timedelta(minutes=5)
+LONGEST_PAUSE = timedelta(minutes=1)
 METHOD_PAUSE = timedelta(seconds=15)
 IN_FLIGHT_MARGIN = timedelta(minutes=1)
 
