@@ -1,0 +1,253 @@
+"""The API server as one user sees it, in plain dicts: the official client, made short."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+
+from tests.support.waiting import eventually
+
+Json = dict[str, Any]
+
+TIMEOUT_SECONDS = 30
+
+
+class Refused(Exception):
+    """The API server did not do what was asked."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+def can(verbs: str, resources: str, *names: str, group: str = "") -> Json:
+    """Return an RBAC rule: `can("get list", "rentals toys")`.
+
+    The API group is the one that has these resources: ours, or the core for those of Kubernetes.
+    """
+    plurals = resources.split()
+    core = {"secrets", "configmaps", "events", "namespaces", "serviceaccounts"}
+    group = group or ("" if set(plurals) <= core else "toyrental.dev")
+    rule: Json = {"apiGroups": [group], "resources": plurals, "verbs": verbs.split()}
+    return rule | ({"resourceNames": list(names)} if names else {})
+
+
+class Api:
+    """Requests as one user. Everything the API server refuses raises `Refused`."""
+
+    def __init__(self, kubeconfig: Path, token: str | None = None) -> None:
+        """Be the user of the kubeconfig, or whoever the token belongs to."""
+        self.kubeconfig = kubeconfig
+        configuration: Any = client.Configuration()
+        config.load_kube_config(  # type: ignore[no-untyped-call]
+            str(kubeconfig), client_configuration=configuration
+        )
+        if token is not None:
+            configuration.api_key = {"authorization": f"Bearer {token}"}
+            configuration.refresh_api_key_hook = None
+            configuration.cert_file = configuration.key_file = None
+            configuration.username = configuration.password = None
+        self._client = client.ApiClient(configuration)
+        # What is served is remembered for this very API server: others get its port later.
+        self._remembered = tempfile.TemporaryDirectory(prefix="toyrental-discovery-")
+        self._dynamic: Any = DynamicClient(  # type: ignore[no-untyped-call]
+            self._client, cache_file=f"{self._remembered.name}/discovery.json"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client.close()  # type: ignore[no-untyped-call]
+        self._remembered.cleanup()
+
+    def create(self, body: Json, namespace: str | None = None, *, dry_run: bool = False) -> Json:
+        """Create an object."""
+        resource = self._resource(body["kind"], body["apiVersion"])
+        return _do(resource.create, body=body, namespace=namespace, **_dry(dry_run))
+
+    def apply(self, body: Json, namespace: str | None = None, *, manager: str = "tests") -> Json:
+        """Apply an object on the server, as `kubectl apply --server-side` does."""
+        resource = self._resource(body["kind"], body["apiVersion"])
+        return _do(
+            resource.server_side_apply, body=body, namespace=namespace, field_manager=manager
+        )
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Json:
+        """Return an object as it is now."""
+        return _do(self._resource(kind).get, name=name, namespace=namespace)
+
+    def find(
+        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> list[Json]:
+        """Return the objects of a kind that match the selectors."""
+        found = _do(
+            self._resource(kind).get,
+            namespace=namespace,
+            label_selector=labels or None,
+            field_selector=fields or None,
+        )
+        items: list[Json] = found["items"]
+        return items
+
+    def patch(
+        self, kind: str, name: str, namespace: str | None, change: Json, subresource: str = ""
+    ) -> Json:
+        """Merge a change into an object."""
+        resource = self._resource(kind)
+        return _do(
+            (getattr(resource, subresource) if subresource else resource).patch,
+            name=name,
+            namespace=namespace,
+            body=change,
+            content_type="application/merge-patch+json",
+        )
+
+    def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
+        """Delete an object, with its dependents in the background."""
+        _do(
+            self._resource(kind).delete,
+            name=name,
+            namespace=namespace,
+            propagation_policy="Background",
+        )
+
+    def delete_all(self, kind: str, namespace: str) -> None:
+        """Delete all objects of a kind in one request."""
+        path = self._resource(kind).path(namespace=namespace)
+        _do(self._dynamic.request, "delete", path)
+
+    def request(self, method: str, path: str, body: Json | None = None) -> Json:
+        """Send any request."""
+        return _do(self._dynamic.request, method, path, body=body)
+
+    def may(
+        self, verb: str, resource: str, namespace: str, name: str = "", group: str = ""
+    ) -> bool:
+        """Ask the API server whether this user may do that."""
+        attributes = {
+            "verb": verb,
+            "group": group,
+            "resource": resource,
+            "namespace": namespace,
+            "name": name,
+        }
+        review = self.create(
+            {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": attributes},
+            }
+        )
+        return bool(review["status"]["allowed"])
+
+    def person(self, name: str, namespace: str, *rules: Json, role: str = "") -> "Api":
+        """Return the API server as somebody sees who may do nothing but what the rules say.
+
+        That is a service account in the namespace, with a token of its own, bound to a Role of
+        these rules and to the ClusterRole `role`, if given. The permissions hold on return.
+        """
+        if rules:
+            self.create({**_rbac("Role", name), "rules": list(rules)}, namespace)
+            self.create(_binding(name, namespace, "Role", name), namespace)
+        if role:
+            self.create(_binding(name, namespace, "ClusterRole", role), namespace)
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+        self.create(account, namespace)
+        token = self.request(
+            "post",
+            f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token",
+            {
+                "apiVersion": "authentication.k8s.io/v1",
+                "kind": "TokenRequest",
+                "spec": {"expirationSeconds": 3600},
+            },
+        )
+        person = Api(self.kubeconfig, token["status"]["token"])
+        eventually(
+            lambda: person._holds(namespace, rules, role),
+            explain=lambda: f"{name} was not given {rules or role}",
+        )
+        return person
+
+    def _holds(self, namespace: str, rules: tuple[Json, ...], role: str) -> bool:
+        """Tell whether the authorizer knows of all this: it learns of bindings by watching."""
+        review = self.create(
+            {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectRulesReview",
+                "spec": {"namespace": namespace},
+            }
+        )
+        held = review["status"]["resourceRules"]
+        wanted = [rule | {"resourceNames": rule.get("resourceNames", [])} for rule in rules]
+        known = [rule | {"resourceNames": rule.get("resourceNames", [])} for rule in held]
+        ours = any("toyrental.dev" in rule.get("apiGroups", ()) for rule in held)
+        return all(rule in known for rule in wanted) and (ours or not role)
+
+    def _resource(self, kind: str, api_version: str | None = None) -> Any:
+        api_version = api_version or _API_VERSIONS.get(kind, "toyrental.dev/v1alpha1")
+        return self._dynamic.resources.get(api_version=api_version, kind=kind)
+
+
+_API_VERSIONS = {
+    "ClusterRole": "rbac.authorization.k8s.io/v1",
+    "ConfigMap": "v1",
+    "CustomResourceDefinition": "apiextensions.k8s.io/v1",
+    "Event": "events.k8s.io/v1",
+    "Namespace": "v1",
+    "Role": "rbac.authorization.k8s.io/v1",
+    "RoleBinding": "rbac.authorization.k8s.io/v1",
+    "Secret": "v1",
+    "ServiceAccount": "v1",
+    "ValidatingAdmissionPolicy": "admissionregistration.k8s.io/v1",
+    "ValidatingAdmissionPolicyBinding": "admissionregistration.k8s.io/v1",
+}
+
+
+def _do(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Json:
+    try:
+        answer = method(*args, serialize=False, _request_timeout=TIMEOUT_SECONDS, **kwargs)
+    except ApiException as error:
+        raise _refused(error) from None
+    content: Json = json.loads(answer.data)
+    return content
+
+
+def _refused(error: ApiException) -> Refused:
+    try:
+        told = json.loads(error.body or "")
+    except ValueError:
+        told = {}
+    return Refused(
+        error.status or 0,
+        told.get("reason", error.reason or ""),
+        told.get("message", str(error.body)),
+    )
+
+
+def _dry(dry_run: bool) -> dict[str, str]:
+    return {"dry_run": "All"} if dry_run else {}
+
+
+def _rbac(kind: str, name: str) -> Json:
+    api_version = "rbac.authorization.k8s.io/v1"
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}}
+
+
+def _binding(account: str, namespace: str, kind: str, role: str) -> Json:
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    name = f"{account}-{kind}".lower()
+    return {**_rbac("RoleBinding", name), "roleRef": ref, "subjects": [subject]}
