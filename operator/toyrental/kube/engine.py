@@ -85,6 +85,8 @@ class Engine:
             controller.start()
         self._started = asyncio.get_running_loop().time()
         sweeping = asyncio.create_task(self._sweep_now_and_then())
+        ready = asyncio.Event()
+        telling = asyncio.create_task(_tell(ready))
         try:
             await kopf.operator(
                 registry=self._registry(found),
@@ -93,8 +95,10 @@ class Engine:
                 clusterwide=not self._scope.named,
                 namespaces=self._scope.named,
                 liveness_endpoint=liveness_endpoint,
+                ready_flag=ready,
             )
         finally:
+            telling.cancel()
             sweeping.cancel()
             for timer in self._sweeps.values():
                 timer.cancel()
@@ -166,6 +170,12 @@ class Engine:
         for key, ghost in known.items():
             if ghost is not None:
                 self._cache.drop(key, ghost.uid, ghost.metadata.resource_version)
+
+
+async def _tell(ready: asyncio.Event) -> None:
+    """Say when the caches are full, the controllers work, and a signal ends it in good order."""
+    await ready.wait()
+    logger.info("ready")
 
 
 def _settings() -> kopf.OperatorSettings:
