@@ -5,9 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SYNCED := $(VENV)/.synced
+LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header $(if $(UPGRADE),--upgrade)
+ARGS ?=
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(SYNCED): requirements/dev.txt requirements/uv.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with make PYTHON=...") if sys.version_info < (3, 11) else None'
@@ -25,4 +27,26 @@ up: $(SYNCED) ## Start a Kubernetes of your own on loopback (the first time buil
 down: $(SYNCED) ## Stop it and remove its data
 	@$(BIN)/python -m dev.cluster down
 
-.PHONY: help setup up down
+check: $(SYNCED) ## Style, types, who may import whom, and whether generated files are current
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m dev.generate --check
+
+test: check ## Everything above, then every test (ARGS="-k line" passes flags to pytest)
+	$(BIN)/pytest $(ARGS)
+
+generate: $(SYNCED) ## Write what is made from the models: CRDs, API reference, diagrams
+	@$(BIN)/python -m dev.generate
+
+lock: $(SYNCED) ## Pin the dependencies anew after a change (UPGRADE=1 takes newer ones)
+	$(LOCK) pyproject.toml requirements/build.in --group dev -o requirements/dev.txt
+	$(LOCK) requirements/uv.in -o requirements/uv.txt
+	$(LOCK) requirements/go.in -o requirements/go.txt
+
+clean: ## Stop everything and remove all that was made here (built control planes stay cached)
+	@test ! -x $(BIN)/python || $(BIN)/python -m dev.cluster down
+	rm -rf $(VENV) .local .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+.PHONY: help setup up down check test generate lock clean
