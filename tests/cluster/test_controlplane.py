@@ -31,6 +31,17 @@ from dev.cluster import (
 )
 from dev.cluster.layout import PROCESSES, Layout
 
+CRD = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: things.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {kind: Thing, plural: things}
+  versions:
+  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
+"""
 POLICY = """
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -54,6 +65,13 @@ def _built() -> None:
 
 
 @pytest.fixture(scope="module")
+def crd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("crds") / "things.yaml"
+    file.write_text(CRD)
+    return file
+
+
+@pytest.fixture(scope="module")
 def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("policies")
     (folder / "policy.yaml").write_text(POLICY)
@@ -62,10 +80,12 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, policies: Path) -> Iterator[Cluster]:
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, crd: Path, policies: Path
+) -> Iterator[Cluster]:
     # A blank in the path: flags, symlinks and kubeconfigs must bear it.
     directory = tmp_path_factory.mktemp("control plane")
-    with select_cluster(directory, apply=[policies], environment={}) as cluster:
+    with select_cluster(directory, apply=[crd, policies], environment={}) as cluster:
         yield cluster
 
 
@@ -167,18 +187,20 @@ def test_service_accounts_get_tokens_that_are_known(cluster: Cluster) -> None:
     assert who["status"]["userInfo"]["username"] == "system:serviceaccount:default:default"
 
 
-def test_what_is_owned_goes_with_its_owner(cluster: Cluster) -> None:
-    cluster.run_kubectl("create", "configmap", "owner")
-    uid = cluster.run_kubectl("get", "configmap", "owner", "--output=jsonpath={.metadata.uid}")
-    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid}
-    owned = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "owned", "ownerReferences": [owner]},
-    }
-    cluster.run_kubectl("create", "--filename=-", stdin=json.dumps(owned))
-    cluster.run_kubectl("delete", "configmap", "owner")
-    eventually(lambda: not is_there(cluster, "configmap", "owned"))
+def test_what_is_owned_goes_with_its_owner_from_the_beginning(cluster: Cluster) -> None:
+    def create(name: str, *owners: dict[str, str]) -> dict[str, str]:
+        thing = {"apiVersion": "example.com/v1", "kind": "Thing"}
+        metadata = {"name": name, "ownerReferences": owners}
+        whole = json.dumps({**thing, "metadata": metadata})
+        uid = cluster.run_kubectl(
+            "create", "--filename=-", "--output=jsonpath={.metadata.uid}", stdin=whole
+        )
+        return {**thing, "name": name, "uid": uid}
+
+    create("owned", create("owner"))
+    cluster.run_kubectl("delete", "thing", "owner")
+    # Far less than the half minute after which the garbage collector looks for new kinds.
+    eventually(lambda: not is_there(cluster, "thing", "owned"), seconds=10)
 
 
 def test_a_namespace_can_be_deleted_with_all_that_is_in_it(cluster: Cluster) -> None:
