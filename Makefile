@@ -35,6 +35,7 @@ check: $(SYNCED) ## Style, types, who may import whom, and whether generated fil
 	$(BIN)/python -m dev.generate --check
 
 test: check ## Everything above, then every test (ARGS="-k line" passes flags to pytest)
+	@$(BIN)/python -m dev.cluster build >/dev/null # minutes, the first time: outside the tests' timeouts
 	$(BIN)/pytest $(ARGS)
 
 generate: $(SYNCED) ## Write what is made from the models: CRDs, API reference, diagrams
