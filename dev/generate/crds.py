@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from toyrental.shared.resource import GROUP, VERSION, Column, Resource
+from toyrental.shared.resource import API_VERSION, GROUP, VERSION, Column, Resource
 
 _FROM_MODELS = frozenset(
     {
@@ -24,6 +24,11 @@ _FROM_MODELS = frozenset(
         "items",
     }
 )
+
+
+_API_VERSION = "The version of this schema: " + API_VERSION + "."
+_KIND = "The kind of object that this is, in CamelCase."
+_INT32 = 2**31 - 1
 
 
 def custom_resource_definition(kind: type[Resource]) -> dict[str, Any]:
@@ -65,8 +70,8 @@ def root_schema(kind: type[Resource]) -> dict[str, Any]:
     definitions = raw.pop("$defs", {})
     schema = structural(raw, definitions)
     schema["properties"] = {
-        "apiVersion": {"type": "string"},
-        "kind": {"type": "string"},
+        "apiVersion": {"type": "string", "description": _API_VERSION},
+        "kind": {"type": "string", "description": _KIND},
         "metadata": {"type": "object"},
         "spec": {k: v for k, v in schema["properties"]["spec"].items() if k != "default"},
         "status": _without_default(schema["properties"]["status"]),
@@ -86,6 +91,8 @@ def structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str,
     result |= {key: value for key, value in schema.items() if key.startswith("x-kubernetes-")}
     if "const" in schema:
         result |= {"type": "string", "enum": [schema["const"]]}
+    if result.get("type") == "integer":
+        result["format"] = "int32" if result.get("maximum", _INT32 + 1) <= _INT32 else "int64"
     if result.get("default", "") is None or result.get("default") in ([], {}):
         del result["default"]
     if "properties" in result:
@@ -127,6 +134,8 @@ def _without_default(schema: dict[str, Any]) -> dict[str, Any]:
         result["properties"] = {
             name: _without_default(value) for name, value in result["properties"].items()
         }
+    if "items" in result:
+        result["items"] = _without_default(result["items"])
     return result
 
 

@@ -7,12 +7,9 @@ from pydantic import Field
 
 from toyrental.rentals.models import ToySelector
 from toyrental.shared.conditions import Conditions
-from toyrental.shared.model import Model, Time, map_list, set_list
+from toyrental.shared.model import Count, Model, Time, map_list, set_list
 from toyrental.shared.money import Currency, MinorUnits
 from toyrental.shared.resource import Column, Resource, Served, Status
-
-Count = Annotated[int, Field(ge=0)]
-"""How many."""
 
 
 class GroupBy(StrEnum):
@@ -36,7 +33,7 @@ class PhaseCount(Model):
     """How many objects are in one phase."""
 
     phase: Annotated[str, Field(min_length=1, max_length=32)]
-    """The phase."""
+    """The phase, as the kind's `status.phase` says it."""
 
     count: Count
     """How many are in it."""
@@ -117,16 +114,16 @@ class DashboardStatus(Status):
     """When the numbers were true."""
 
     toys: ToyCounts | None = None
-    """The stock."""
+    """The toys in stock."""
 
     rentals: RentalCounts | None = None
-    """The orders."""
+    """The orders of the shop."""
 
     payments: Annotated[tuple[CurrencyCounts, ...], map_list("currency", most=16)] = ()
     """The money, by currency."""
 
     repairs: RepairCounts | None = None
-    """The repairs."""
+    """The repairs that are under way."""
 
     groups: Annotated[tuple[Group, ...], map_list("key", most=100)] = ()
     """The stock by category or model."""

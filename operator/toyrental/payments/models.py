@@ -9,6 +9,7 @@ from pydantic import Field
 from toyrental.shared import conditions
 from toyrental.shared.conditions import Conditions
 from toyrental.shared.model import (
+    Count,
     LongText,
     Model,
     NameRef,
@@ -176,10 +177,10 @@ class Failure(Model):
 class RefundStep(Model):
     """A refund that was begun: written before it is sent, so that it is never sent as another."""
 
-    number: Annotated[int, Field(ge=1)]
+    number: Annotated[int, Field(ge=1, le=2**31 - 1)]
     """Which step it is; part of its idempotency key."""
 
-    minor_units: Annotated[int, Field(ge=1)]
+    minor_units: Annotated[MinorUnits, Field(ge=1)]
     """How much this step gives back, in minor units."""
 
     started_time: Time
@@ -219,7 +220,7 @@ class PaymentStatus(Status):
     gateway_payment_id: GatewayPaymentID = None
     """The provider's id of the payment."""
 
-    attempt: Annotated[int, Field(ge=1)] = 1
+    attempt: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
     """Which attempt to charge this is; it grows only after a decline."""
 
     attempt_time: Time | None = None
@@ -231,10 +232,10 @@ class PaymentStatus(Status):
     next_attempt_time: Time | None = None
     """When the provider is asked next."""
 
-    tries: Annotated[int, Field(ge=0)] = 0
+    tries: Count = 0
     """How often the provider was asked in vain since the last answer; the pauses grow with it."""
 
-    missing_since: Time | None = None
+    missing_since: Annotated[Time | None, Field(alias="missingSinceTime")] = None
     """When a look-up first did not find the charge that is to be voided."""
 
     captured_minor_units: MinorUnits | None = None
@@ -246,7 +247,7 @@ class PaymentStatus(Status):
     refund_step: RefundStep | None = None
     """The refund under way."""
 
-    refund_steps: Annotated[int, Field(ge=0)] = 0
+    refund_steps: Count = 0
     """How many steps of refund were begun."""
 
     failure: Failure | None = None
@@ -406,7 +407,7 @@ class PaymentGatewaySpec(Model):
     """The simulator that ships with the operator."""
 
     stripe: Stripe | None = None
-    """Stripe."""
+    """Stripe, charged through its PaymentIntents API."""
 
     timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 10
     """How long to wait for an answer of the provider."""
@@ -427,7 +428,7 @@ class PaymentGatewayStatus(Status):
     account: Annotated[str, Field(max_length=255)] | None = None
     """The account at the provider that the credentials belong to."""
 
-    deferred_payments: Annotated[int, Field(ge=0)] = 0
+    deferred_payments: Count = 0
     """How many payments wait for the provider."""
 
     conditions: Conditions = ()

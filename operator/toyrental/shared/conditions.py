@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from toyrental.shared.model import Model, Time, map_list
+from toyrental.shared.model import Generation, Model, Time, map_list
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -21,7 +21,7 @@ class Condition(Model):
     status: Truth
     """Whether it holds: True, False, or Unknown."""
 
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Generation | None = None
     """The generation of the spec that this was observed of."""
 
     last_transition_time: Time

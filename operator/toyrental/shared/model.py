@@ -113,9 +113,17 @@ Text = Annotated[str, Field(min_length=1, max_length=253)]
 LongText = Annotated[str, Field(max_length=2048)]
 """A paragraph for people."""
 
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+"""How many."""
+
+Generation = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""A generation of a spec, as the API server counts them."""
+
 
 class NameRef(Model):
     """A reference to an object in the same namespace, by name."""
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 
     name: ObjectName
     """The name of the object."""

@@ -1,11 +1,11 @@
 """The frame of a Kubernetes object: metadata, spec, status, and how its kind is served."""
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import Field
 
-from toyrental.shared.model import Model
+from toyrental.shared.model import Generation, Model
 
 GROUP = "toyrental.dev"
 VERSION = "v1alpha1"
@@ -74,7 +74,7 @@ class Key(NamedTuple):
 class Status(Model):
     """The base of every status."""
 
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Generation | None = None
     """The generation of the spec that this status speaks of."""
 
 

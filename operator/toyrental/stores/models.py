@@ -11,6 +11,7 @@ from toyrental.shared import conditions
 from toyrental.shared.conditions import Conditions
 from toyrental.shared.model import (
     UID,
+    Count,
     Model,
     NameRef,
     ObjectRef,
@@ -245,7 +246,7 @@ class ToyStatus(Status):
     service: Service = Service()
     """Whether the toy is fit to be rented."""
 
-    completed_rentals: Annotated[int, Field(ge=0)] = 0
+    completed_rentals: Count = 0
     """How many rentals it has come back from."""
 
     conditions: Conditions = ()
