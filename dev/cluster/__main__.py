@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from . import build, manifests, processes
+from . import build, manifests, processes, programs
 from .cluster import Cluster
 from .console import plain
 from .controlplane import ControlPlane
@@ -77,6 +77,8 @@ def down(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
     with _for_people(console):
         control_plane = ControlPlane(state_dir, console=console)
         had_kubeconfig = control_plane.layout.kubeconfig.exists()
+        for name in programs.stop(control_plane.layout):
+            console.print(f"Stopped the {name}.")
         release(control_plane.layout)
         if control_plane.stop():
             console.print("Stopped, and its data removed.")
@@ -101,8 +103,10 @@ def status(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
     """Say what is running; exit with 1 unless everything is."""
     console = plain()
     with _for_people(console):
-        now = ControlPlane(state_dir, console=console).status()
-        for name, pid in sorted(now.pids.items()):
+        control_plane = ControlPlane(state_dir, console=console)
+        now = control_plane.status()
+        of_ours = {program.name: program.pid for program in programs.running(control_plane.layout)}
+        for name, pid in sorted((now.pids | of_ours).items()):
             print(f"{name}: running, process {pid}")
         if now.up:
             print(f"ready at {now.server}")
@@ -122,6 +126,7 @@ def _start(control_plane: ControlPlane, console: Console) -> Cluster:
         console.print(f"The control plane is up already, at {cluster.server}.")
         return cluster
     build.program(console)  # may take minutes, and shows its own progress
+    programs.stop(control_plane.layout)  # they were for a control plane that is gone
     started = time.monotonic()
     with console.status("Starting the control plane"):
         cluster = control_plane.start()
