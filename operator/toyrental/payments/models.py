@@ -20,7 +20,7 @@ from toyrental.shared.model import (
     immutable,
 )
 from toyrental.shared.money import MinorUnits, Money
-from toyrental.shared.resource import Column, Resource, Served, Status
+from toyrental.shared.resource import KEEPS_STATUS, Column, Resource, Served, Status
 
 SETTLE = "toyrental.dev/settle"
 """The finalizer of a Payment whose money is not settled yet."""
@@ -280,6 +280,7 @@ class Payment(Resource):
         selectable=(".spec.rentalRef.name", ".spec.gatewayRef.name", ".status.phase"),
     )
     RULES = (
+        KEEPS_STATUS,
         Rule(
             "self.spec.method == oldSelf.spec.method || (has(oldSelf.status)"
             " && has(oldSelf.status.phase) && oldSelf.status.phase in ['Declined', 'Pending'])",
@@ -290,9 +291,12 @@ class Payment(Resource):
             "name the PaymentGateway that collects the amount in gatewayRef",
         ),
         Rule(
-            "!has(self.spec.resolution) || (has(oldSelf.spec.resolution)) || (has(oldSelf.status)"
-            " && has(oldSelf.status.phase) && oldSelf.status.phase == 'ManualReview')",
-            "only a payment in ManualReview is resolved by a person",
+            "!has(self.spec.resolution) || (oldSelf.hasValue()"
+            " && (has(oldSelf.value().spec.resolution) || (has(oldSelf.value().status)"
+            " && has(oldSelf.value().status.phase)"
+            " && oldSelf.value().status.phase == 'ManualReview')))",
+            "only a payment in ManualReview is resolved by a person; wait until it is",
+            on_create=True,
         ),
     )
 

@@ -23,7 +23,7 @@ from toyrental.shared.model import (
     set_list,
 )
 from toyrental.shared.money import Money
-from toyrental.shared.resource import Column, Resource, Served, Status
+from toyrental.shared.resource import KEEPS_STATUS, Column, Resource, Served, Status
 
 
 class DesiredState(StrEnum):
@@ -102,6 +102,13 @@ class LabelRequirement(Model):
 
 class ToySelector(Model):
     """Any toy whose labels match; an empty selector matches every toy."""
+
+    RULES = (
+        Rule(
+            "!has(self.matchLabels) || self.matchLabels.all(key, key.size() <= 317)",
+            "the key of a label has at most 317 characters; shorten it",
+        ),
+    )
 
     match_labels: Annotated[dict[str, str], bounded_map(most=16, longest=63)] = Field(
         default_factory=dict
@@ -325,6 +332,7 @@ class Rental(Resource):
         selectable=(".spec.customer", ".spec.desiredState", ".status.phase", ".status.toyRef.name"),
     )
     RULES = (
+        KEEPS_STATUS,
         Rule(
             "self.metadata.name.size() <= 63",
             "the name of a Rental has at most 63 characters; shorten it",

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from toyrental.shared.conditions import Conditions
 from toyrental.shared.model import LongText, Model, NameRef, Rule, Text, Time, immutable
-from toyrental.shared.resource import Column, Resource, Served, Status
+from toyrental.shared.resource import KEEPS_STATUS, Column, Resource, Served, Status
 
 
 class RepairOutcome(StrEnum):
@@ -105,6 +105,7 @@ class RepairTicket(Resource):
         ),
         selectable=(".spec.toyRef.name", ".spec.assignee", ".status.phase"),
     )
+    RULES = (KEEPS_STATUS,)
 
     spec: RepairTicketSpec
     status: RepairTicketStatus = RepairTicketStatus()

@@ -116,8 +116,8 @@ LongText = Annotated[str, Field(max_length=2048)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 """How many."""
 
-Generation = Annotated[int, Field(ge=0, le=2**63 - 1)]
-"""A generation of a spec, as the API server counts them."""
+Generation = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""A generation of a spec. The API server keeps bounds as floats: larger ones lose their end."""
 
 
 class NameRef(Model):

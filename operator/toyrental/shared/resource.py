@@ -5,7 +5,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import Field
 
-from toyrental.shared.model import Generation, Model
+from toyrental.shared.model import Generation, Model, Rule
 
 GROUP = "toyrental.dev"
 VERSION = "v1alpha1"
@@ -69,6 +69,13 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
+
+
+KEEPS_STATUS = Rule(
+    "!has(oldSelf.status) || has(self.status)",
+    "the status is the record of what happened; it cannot be removed",
+)
+"""Holds what transition rules on a status cannot: that they are not evaded by removing it."""
 
 
 class Status(Model):

@@ -21,7 +21,7 @@ from toyrental.shared.model import (
     map_list,
 )
 from toyrental.shared.money import Currency, Money
-from toyrental.shared.resource import Column, Resource, Served, Status
+from toyrental.shared.resource import KEEPS_STATUS, Column, Resource, Served, Status
 
 STORE_NAME = "default"
 """The name of the one Store a namespace has."""
@@ -205,7 +205,8 @@ class Service(Model):
 
     RULES = (
         Rule(
-            "oldSelf.state != 'Discarded' || self.state == 'Discarded'",
+            "!has(oldSelf.state) || oldSelf.state != 'Discarded'"
+            " || (has(self.state) && self.state == 'Discarded')",
             "a discarded toy is out of stock for good; register a new Toy instead",
         ),
     )
@@ -234,6 +235,10 @@ class ToyStatus(Status):
         Rule(
             "!has(self.bookings) || self.bookings.all(b, b.startTime < b.endTime)",
             "a booking must end after it starts; correct its endTime",
+        ),
+        Rule(
+            "!has(oldSelf.service) || has(self.service)",
+            "whether a toy is in service stays on record; set service.state instead of removing it",
         ),
     )
 
@@ -283,8 +288,9 @@ class Toy(Resource):
         selectable=(".spec.category", ".spec.model", ".spec.barcode", ".status.phase"),
     )
     RULES = (
+        KEEPS_STATUS,
         Rule(
-            f"{_NO_BOOKINGS} || !has(self.status.service)"
+            f"{_NO_BOOKINGS} || !has(self.status.service) || !has(self.status.service.state)"
             f" || self.status.service.state == 'InService' || {_NO_NEW_BOOKINGS}",
             "a toy out of service gets no new booking; wait for its RepairTicket or choose another",
         ),
