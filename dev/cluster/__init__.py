@@ -4,5 +4,6 @@ from .cluster import Cluster
 from .controlplane import ControlPlane, Status
 from .errors import ClusterError
 from .select import select_cluster
+from .up import bring_up
 
-__all__ = ["Cluster", "ClusterError", "ControlPlane", "Status", "select_cluster"]
+__all__ = ["Cluster", "ClusterError", "ControlPlane", "Status", "bring_up", "select_cluster"]

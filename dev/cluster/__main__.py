@@ -1,9 +1,7 @@
 """The commands behind `make up` and `make down`."""
 
 import contextlib
-import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -12,12 +10,13 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from . import build, manifests, processes, programs
+from . import build, manifests, programs
 from .cluster import Cluster
 from .console import plain
 from .controlplane import ControlPlane
 from .errors import ClusterError
-from .select import Choice, adopt, choose, release
+from .select import release
+from .up import bring_up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,18 +55,7 @@ def up(state_dir: StateDir = DEFAULT_STATE_DIR, bare: Bare = False) -> None:
     """
     console = plain()
     with _for_people(console):
-        choice = choose(os.environ)
-        control_plane = ControlPlane(
-            state_dir, apply=() if bare else manifests.present(), console=console
-        )
-        _refuse_a_mixture(choice, control_plane)
-        if choice.kind == "embedded":
-            cluster = _start(control_plane, console)
-        else:
-            cluster = adopt(choice, control_plane.layout, console)
-            manifests.apply(cluster, control_plane.apply)
-            console.print(f"Using the cluster at {cluster.server}.")
-        _what_next(cluster)
+        _what_next(bring_up(state_dir, apply=() if bare else manifests.present(), console=console))
 
 
 @app.command()
@@ -116,34 +104,6 @@ def status(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
         if now.missing:
             raise ClusterError(f"Not running: {', '.join(now.missing)}. Start afresh by `make up`.")
         raise ClusterError("All processes run, but the API server is not ready. See the logs.")
-
-
-def _start(control_plane: ControlPlane, console: Console) -> Cluster:
-    before = control_plane.status()
-    if before.up:
-        cluster = control_plane.start()
-        manifests.apply(cluster, control_plane.apply)
-        console.print(f"The control plane is up already, at {cluster.server}.")
-        return cluster
-    build.program(console)  # may take minutes, and shows its own progress
-    programs.stop(control_plane.layout)  # they were for a control plane that is gone
-    started = time.monotonic()
-    with console.status("Starting the control plane"):
-        cluster = control_plane.start()
-    console.print(
-        f"The control plane is ready at {cluster.server}, after {time.monotonic() - started:.1f} s."
-    )
-    return cluster
-
-
-def _refuse_a_mixture(choice: Choice, control_plane: ControlPlane) -> None:
-    """Each state directory has one cluster at a time, so that `down` knows what to take down."""
-    layout = control_plane.layout
-    embedded = bool(processes.find(layout))
-    made_by_kind = layout.kind_name.exists()
-    if (embedded and choice.kind != "embedded") or (made_by_kind and choice.kind != "kind"):
-        other = "An embedded control plane" if embedded else "A kind cluster"
-        raise ClusterError(f"{other} is up in {layout.root}: take it down first by `make down`.")
 
 
 def _what_next(cluster: Cluster) -> None:
