@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -58,11 +58,12 @@ def start(
     environment: Mapping[str, str],
     ready: Callable[[str], bool],
 ) -> Program:
-    """Start a program and wait until `ready` finds in its output that it is.
+    """Start a program, in place of one of its name, and wait until `ready` says so of its output.
 
     When that fails or is interrupted, it is gone again. Raises ClusterError with its last words.
     """
     directory(layout).mkdir(parents=True, exist_ok=True)
+    _end(program for program in _recorded(layout) if program.name == name)
     program = Program(name, _spawn(command, environment, log(layout, name)), list(command))
     process = psutil.Process(program.pid)
     try:
@@ -83,17 +84,22 @@ def running(layout: Layout) -> list[Program]:
 
 def stop(layout: Layout) -> list[str]:
     """End them all, remove their records, logs and data, and return the names of those that ran."""
-    ending = [(p.name, process) for p in _recorded(layout) if (process := p.process())]
-    for _, process in ending:
+    ending = running(layout)
+    _end(ending)
+    shutil.rmtree(directory(layout), ignore_errors=True)
+    return sorted(program.name for program in ending)
+
+
+def _end(programs: Iterable[Program]) -> None:
+    processes = [process for program in programs if (process := program.process())]
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, alive = psutil.wait_procs([process for _, process in ending], timeout=STOP_SECONDS)
+    _, alive = psutil.wait_procs(processes, timeout=STOP_SECONDS)
     for process in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(alive, timeout=STOP_SECONDS)
-    shutil.rmtree(directory(layout), ignore_errors=True)
-    return sorted(name for name, _ in ending)
 
 
 def _record(layout: Layout, name: str) -> Path:
@@ -127,13 +133,13 @@ def _wait_until_ready(
         ended = process.status() == psutil.STATUS_ZOMBIE
         said = log(layout, name).read_text(errors="replace")
         if ended and not ready(said):
-            raise ClusterError(f"The {name} could not be started. It said:\n{_end(said)}")
+            raise ClusterError(f"The {name} could not be started. It said:\n{_last_lines(said)}")
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"The {name} was not ready within {START_SECONDS} s. It said:\n{_end(said)}"
+                f"The {name} was not ready within {START_SECONDS} s. It said:\n{_last_lines(said)}"
             )
         time.sleep(POLL_SECONDS)
 
 
-def _end(said: str) -> str:
+def _last_lines(said: str) -> str:
     return "\n".join(said.splitlines()[-8:])

@@ -35,6 +35,14 @@ def test_a_started_program_is_found_by_another_command_and_stopped(layout: Layou
     assert not programs.directory(layout).exists()
 
 
+def test_a_program_takes_the_place_of_an_earlier_one_and_of_no_other(layout: Layout) -> None:
+    simulator = start(layout, SAYS_READY, name="simulator")
+    first, second = start(layout, SAYS_READY), start(layout, SAYS_READY)
+    assert not psutil.pid_exists(first.pid)
+    assert programs.running(layout) == [second, simulator]
+    assert programs.stop(layout) == ["operator", "simulator"]
+
+
 def test_what_cannot_start_says_why_and_leaves_no_record(layout: Layout) -> None:
     with pytest.raises(ClusterError, match="no port is free"):
         start(layout, REFUSES)
