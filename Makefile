@@ -38,6 +38,9 @@ test: check ## Everything above, then every test (ARGS="-k line" passes flags to
 	@$(BIN)/python -m dev.cluster build >/dev/null # minutes, the first time: outside the tests' timeouts
 	$(BIN)/pytest $(ARGS)
 
+bench: $(SYNCED) ## What the operator costs, beside its ceiling (ARGS="--lives 60 --rounds 1", "--settled 10000")
+	@$(BIN)/python -m dev.bench $(ARGS)
+
 generate: $(SYNCED) ## Write what is made from the models: CRDs, API reference, diagrams
 	@$(BIN)/python -m dev.generate
 
@@ -50,4 +53,4 @@ clean: ## Stop everything and remove all that was made here (built control plane
 	@test ! -x $(BIN)/python || $(BIN)/python -m dev.cluster down
 	rm -rf $(VENV) .local .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help setup up down check test generate lock clean
+.PHONY: help setup up down check test bench generate lock clean
