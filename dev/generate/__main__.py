@@ -1,6 +1,7 @@
 """Write what is made from the models: the CRDs. `--check` only tells what would change."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,25 @@ NOTE = "# Made from the models by `make generate`; change them, not this file.\n
 
 def generated() -> dict[Path, str]:
     """Return every generated file with its content."""
-    files = {}
-    for kind in KINDS:
-        path = ROOT / "crds" / f"{GROUP}_{kind.SERVED.plural}.yaml"
-        files[path] = NOTE + _yaml(custom_resource_definition(kind))
+    crds = ROOT / "crds"
+    files = {
+        crds / f"{GROUP}_{kind.SERVED.plural}.yaml": NOTE + _yaml(custom_resource_definition(kind))
+        for kind in KINDS
+    }
+    files[crds / "Kustomization"] = NOTE + _yaml(_kustomization(path.name for path in files))
     return files
+
+
+def _kustomization(names: Iterable[str]) -> dict[str, Any]:
+    """Return what lets other kustomizations include the CRDs.
+
+    Its file has no ending, so that `kubectl apply -f crds/` does not take it for a resource.
+    """
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": sorted(names),
+    }
 
 
 class _Dumper(yaml.SafeDumper):
