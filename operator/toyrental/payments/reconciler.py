@@ -14,7 +14,7 @@ from toyrental.payments.gateways import Gateways, GatewayUnusable
 from toyrental.payments.models import Payment, PaymentGateway
 from toyrental.payments.providers import port
 from toyrental.payments.providers.port import Provider
-from toyrental.rentals.models import Rental, RentalPhase
+from toyrental.rentals.models import Rental
 from toyrental.shared.clock import Clock
 from toyrental.shared.decisions import NOTHING, Decision
 from toyrental.shared.money import Money
@@ -40,7 +40,7 @@ class PaymentReconciler:
         cache.add_index("Payment", UNSETTLED_AT, unsettled_at)
 
     def wakes(self, before: Resource | None, after: Resource | None) -> Iterable[Key]:
-        """Return which payments a change concerns: of rentals only that one is completed."""
+        """Return which payments a change concerns: of rentals only that one has ended."""
         match after or before:
             case Payment() as payment:
                 yield payment.key
@@ -48,7 +48,7 @@ class PaymentReconciler:
                 yield from self._cache.keys_under(
                     self.kind, UNSETTLED_AT, f"{gateway.namespace}/{gateway.name}"
                 )
-            case Rental() as rental if rental.phase is RentalPhase.COMPLETED:
+            case Rental() as rental if after is None or rental.settled:
                 yield Key(self.kind, rental.namespace, rental.payment_name)
             case _:
                 return
@@ -62,15 +62,25 @@ class PaymentReconciler:
 
         return await take_steps(self._writer, key, decide)
 
-    async def _decide(self, payment: Payment) -> Decision:
+    async def _decide(self, payment: Payment, *, confirmed: bool = False) -> Decision:
         """Ask the rules, and the provider, until there is something to write down or wait for."""
         provider, situation = await self._observe(payment)
         step = rules.decide(situation)
         while not isinstance(step, Decision):
             if provider is None:
                 return NOTHING
+            if isinstance(step, rules.SendCharge) and step.confirm and not confirmed:
+                return await self._decide_anew(payment.key)
             step = await self._call(provider, situation, step)
         return step
+
+    async def _decide_anew(self, key: Key) -> Decision:
+        """Decide on the payment as the API server knows it, rather than the cache."""
+        await self._writer.refresh(key)
+        payment = self._cache.get(key)
+        if not isinstance(payment, Payment):
+            return NOTHING
+        return await self._decide(payment, confirmed=True)
 
     async def _observe(self, payment: Payment) -> tuple[Provider | None, rules.Situation]:
         shop = payment.namespace

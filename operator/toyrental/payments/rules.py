@@ -41,6 +41,7 @@ from toyrental.rentals.models import Rental, RentalPhase
 from toyrental.shared import conditions
 from toyrental.shared.conditions import Finding, false, true, unknown
 from toyrental.shared.decisions import NOTHING, Decision, Event, Write
+from toyrental.shared.resource import Key
 
 FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(minutes=1)
@@ -55,9 +56,14 @@ class MethodMissing:
 
 @dataclass(frozen=True)
 class SendCharge:
-    """Charge the current attempt."""
+    """Charge the current attempt.
+
+    `confirm` names what must be read from the API server first, and decided anew where it differs:
+    a payment that was called off meanwhile is not to be charged after its look-ups are done.
+    """
 
     key: str
+    confirm: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,11 @@ class Situation:
         return self.payment.status.refunded_minor_units or 0
 
     @property
+    def rental_ended(self) -> bool:
+        """Whether the rental is over, or gone."""
+        return self.rental is None or self.rental.deleting or self.rental.settled
+
+    @property
     def due(self) -> bool:
         """Whether the pause since the last try is over."""
         at = self.payment.status.next_attempt_time
@@ -156,16 +167,26 @@ def settle(s: Situation) -> Step | None:
     if SETTLE not in s.payment.metadata.finalizers or not _money_settled(s):
         return None
     finalizers = tuple(f for f in s.payment.metadata.finalizers if f != SETTLE)
-    return Decision(Write(s.payment, s.payment.with_finalizers(finalizers)))
+    rental = Key("Rental", s.payment.namespace, s.payment.spec.rental_ref.name)
+    confirm = (rental,) if s.rental is None else ()
+    return Decision(Write(s.payment, s.payment.with_finalizers(finalizers)), confirm=confirm)
 
 
 def _money_settled(s: Situation) -> bool:
-    if s.payment.phase in {PaymentPhase.VOIDED, PaymentPhase.REFUNDED}:
+    """Tell whether no money is left to move, and none ever will be.
+
+    While its rental lives, a payment that went back stays as well: were it gone, the rental would
+    ask for another one.
+    """
+    payment = s.payment
+    if payment.captured and payment.spec.amount.minor_units == 0:
         return True
-    if not s.payment.captured or s.payment.refund_outstanding:
+    if not s.rental_ended or payment.status.refund_step is not None:
         return False
+    if payment.phase in {PaymentPhase.VOIDED, PaymentPhase.REFUNDED}:
+        return True
     earned = s.rental is not None and s.rental.phase is RentalPhase.COMPLETED
-    return earned or s.payment.spec.amount.minor_units == 0
+    return earned and payment.captured and not payment.refund_outstanding
 
 
 def resolve_review(s: Situation) -> Step | None:
@@ -210,7 +231,11 @@ def refund(s: Situation) -> Step | None:
     step = s.payment.status.refund_step
     if not s.payment.captured or step is None:
         return None
-    if not s.due or s.terms is None:
+    if s.terms is None:
+        why = f"The refund waits: {s.obstacle}."
+        found = {"Refunded": unknown(Reason.GATEWAY_MISSING, why)}
+        return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
+    if not s.due:
         return _wait(s)
     if not s.within_key_life(step.started_time):
         return LookUp()
@@ -234,9 +259,11 @@ def void(s: Situation) -> Step | None:
         return NOTHING
     if s.payment.phase is PaymentPhase.DECLINED:
         return Decision(_voided(s))
-    if not s.due or s.terms is None:
-        return _wait(s)
-    return LookUp()
+    if s.terms is None:
+        why = f"The payment cannot be called off yet: {s.obstacle}."
+        found = _unless_customers(s, unknown(Reason.GATEWAY_MISSING, why))
+        return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
+    return LookUp() if s.due else _wait(s)
 
 
 _REVIEWED_BY_A_PERSON = frozenset({PaymentPhase.MANUAL_REVIEW})
@@ -254,9 +281,14 @@ def nothing_to_pay(s: Situation) -> Step | None:
 
 
 def next_attempt(s: Situation) -> Step | None:
-    """Put a new attempt on record when a declined method was replaced; only then."""
+    """Put a new attempt on record when a declined method was replaced; only then.
+
+    After a review there is none: its resolution is final, and would end the next review too.
+    """
     if s.payment.phase is not PaymentPhase.DECLINED:
         return None
+    if s.payment.spec.resolution is not None:
+        return NOTHING
     if s.payment.spec.method == s.payment.status.attempt_method:
         return NOTHING
     found = {"Captured": unknown(Reason.PROCESSING, "The payment is being taken.")}
@@ -296,7 +328,13 @@ def charge(s: Situation) -> Step | None:
 
 
 def _charge_call(s: Situation) -> SendCharge:
-    return SendCharge(f"{s.payment.uid}:charge:{s.payment.status.attempt}")
+    """Send the charge, of a payment that was not called off long ago: that takes a minute at least.
+
+    A cache may lag by more, unless the payment is younger than that.
+    """
+    young = s.now < s.payment.created + IN_FLIGHT_MARGIN / 2
+    key = f"{s.payment.uid}:charge:{s.payment.status.attempt}"
+    return SendCharge(key, confirm=() if young else (s.payment.key,))
 
 
 def _wait(s: Situation) -> Decision:
@@ -309,8 +347,8 @@ _RULES: tuple[Rule, ...] = (
     resolve_review,
     begin_refund,
     refund,
-    void,
     nothing_to_pay,
+    void,
     next_attempt,
     find_out,
     charge,
@@ -384,7 +422,7 @@ def _missing_once_or_twice(s: Situation) -> Write | None:
         return _voided(s)
     first = first or s.now
     again = first + apart + timedelta(seconds=1)
-    found = {"Captured": unknown(Reason.VOIDING, "The payment is being called off.")}
+    found = _unless_customers(s, unknown(Reason.VOIDING, "The payment is being called off."))
     return _note(s, s.payment.phase, found, missing_since=first, next_attempt_time=again)
 
 
@@ -433,8 +471,13 @@ def _method_missing(s: Situation) -> Write | None:
             Reason.METHOD_MISSING, "The Secret with the payment method cannot be read; create it."
         )
     }
-    again = s.now + METHOD_PAUSE
-    return _note(s, PaymentPhase.PENDING, found, next_attempt_time=again)
+    return _note(
+        s,
+        PaymentPhase.PENDING,
+        found,
+        attempt_method=s.payment.spec.method,
+        next_attempt_time=s.now + METHOD_PAUSE,
+    )
 
 
 def _deferred(s: Situation, reason: Reason, why: str) -> Write | None:
@@ -462,13 +505,18 @@ def _review(s: Situation, code: str, message: str) -> Write | None:
 
 
 def _voided(s: Situation) -> Write | None:
-    """Note that nothing was and nothing will be charged. After a decline, that stays on record."""
-    found: dict[str, Finding] = {}
-    if s.payment.phase is not PaymentPhase.DECLINED:
-        found = {
-            "Captured": false(Reason.VOIDED, "The payment was called off before it was taken.")
-        }
+    """Note that nothing was and nothing will be charged."""
+    called_off = false(Reason.VOIDED, "The payment was called off before it was taken.")
+    found = _unless_customers(s, called_off)
     return _note(s, PaymentPhase.VOIDED, found, missing_since=None, **_ANSWERED)
+
+
+def _unless_customers(s: Situation, captured: Finding) -> dict[str, Finding]:
+    """Return a finding of Captured, unless it is on record that the customer did not act.
+
+    The rental still needs to know that, to tell an order that expired from one called off.
+    """
+    return {} if s.payment.awaits_customer_since is not None else {"Captured": captured}
 
 
 def _refunded(s: Situation, step: RefundStep) -> Write | None:
@@ -562,7 +610,8 @@ def _ready(payment: Payment, found: dict[str, Finding | None]) -> tuple[Finding,
         reason, message = (known.reason, known.message) if known else (Reason.PENDING, "")
     else:
         reason, message = finding.reason, finding.message
-    return false(reason, message), payment.phase in _NEEDS_A_PERSON
+    stalled = payment.phase in _NEEDS_A_PERSON or reason == Reason.GATEWAY_MISSING
+    return false(reason, message), stalled
 
 
 def _event(before: Payment, phase: PaymentPhase, ready: Finding) -> Event | None:
