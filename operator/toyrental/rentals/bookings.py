@@ -182,7 +182,7 @@ def hand_over(toy: Toy, rental: Rental, booking: Booking, now: datetime) -> Toy:
     collides with go; their rentals look for another toy.
     """
     starts_now = rental.spec.period.start_time is None
-    start = now if starts_now else booking.start_time
+    start = now.replace(microsecond=0) if starts_now else booking.start_time
     out = booking.model_copy(
         update={
             "state": BookingState.OUT,

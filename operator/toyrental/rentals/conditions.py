@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from toyrental.payments.models import Payment, PaymentPhase
+from toyrental.payments.models import SETTLE, Payment, PaymentPhase
 from toyrental.rentals import bookings
 from toyrental.rentals.bookings import Shop
 from toyrental.rentals.models import Decision, DesiredState, Rental, RentalPhase, Result
@@ -53,6 +53,7 @@ class Reason(StrEnum):
     RETURNED = "Returned"
     NOT_RETURNED = "NotReturned"
     AWAITING_INSPECTION = "AwaitingInspection"
+    REFUNDING = "Refunding"
     ACCEPTED = "Accepted"
     DAMAGED = "Damaged"
     NOT_DUE = "NotDue"
@@ -94,6 +95,17 @@ class Situation:
             self.payment.owned_by(self.rental)
             and self.payment.spec.rental_ref.uid == self.rental.uid
             and self.payment.spec.amount == self.rental.status.price
+        )
+
+    @property
+    def unearned(self) -> bool:
+        """Whether our Payment would still be given back, were it deleted now."""
+        payment = self.payment
+        return (
+            payment is not None
+            and self.payment_is_ours
+            and not payment.deleting
+            and SETTLE in payment.metadata.finalizers
         )
 
     @property
@@ -157,12 +169,15 @@ def waiting_for_toy(s: Situation) -> Finding:
     )
 
 
+_NO_PAYMENT_GATEWAY = false(
+    Reason.NO_PAYMENT_GATEWAY,
+    "The shop cannot take payments yet; the owner sets paymentGatewayRef in Store default.",
+)
+
+
 def _not_payable(s: Situation) -> Finding:
     if s.store.payment_gateway_ref is None:
-        return false(
-            Reason.NO_PAYMENT_GATEWAY,
-            "The shop cannot take payments yet; the owner sets paymentGatewayRef in Store default.",
-        )
+        return _NO_PAYMENT_GATEWAY
     return false(
         Reason.CURRENCY_MISMATCH,
         f"The toy is not priced in {s.store.currency}, the currency of the shop;"
@@ -188,6 +203,10 @@ def paid(s: Situation) -> Finding:
 
 
 def _not_yet_asked(s: Situation) -> Finding:
+    price = s.rental.status.price
+    to_pay = price is not None and price.minor_units > 0
+    if s.payment is None and to_pay and s.store.payment_gateway_ref is None:
+        return _NO_PAYMENT_GATEWAY
     if s.payment is not None and s.now >= s.payment.created + PAYMENTS_SILENT_AFTER:
         return false(
             Reason.DEFERRED,
@@ -198,15 +217,15 @@ def _not_yet_asked(s: Situation) -> Finding:
 
 def _asked(payment: Payment) -> Finding:
     """Say what the Payment's phase means to the customer."""
-    failure = payment.status.failure
+    failure, reviewed = payment.status.failure, payment.spec.resolution
     why = f" ({failure.message})" if failure else ""
     match payment.phase:
         case PaymentPhase.CAPTURED | PaymentPhase.PARTIALLY_REFUNDED | PaymentPhase.REFUNDED:
             return true(Reason.CAPTURED, "The payment was taken.")
         case PaymentPhase.DECLINED:
-            return false(
-                Reason.DECLINED, f"The payment was declined{why}. Set another payment method."
-            )
+            # After a review nothing is charged again: its resolution holds for every attempt.
+            what_next = "Set another payment method." if reviewed is None else "Order again."
+            return false(Reason.DECLINED, f"The payment was declined{why}. {what_next}")
         case PaymentPhase.DEFERRED:
             at = payment.status.next_attempt_time
             when = f" at {at:%Y-%m-%dT%H:%M:%SZ}" if at else " later"
@@ -256,7 +275,10 @@ def returned(phase: RentalPhase) -> Finding:
 def inspected(s: Situation, phase: RentalPhase) -> Finding:
     """Whether the owner looked at the toy that came back."""
     inspection = s.rental.spec.inspection
-    if phase is RentalPhase.COMPLETED and inspection is not None:
+    dealt_with = phase is RentalPhase.COMPLETED or (
+        phase is RentalPhase.RETURNED and s.booking is None
+    )
+    if inspection is not None and dealt_with:
         if inspection.result is Result.ACCEPTED:
             return true(Reason.ACCEPTED, "The toy came back in order.")
         return true(
@@ -348,6 +370,10 @@ def _blocking(s: Situation, phase: RentalPhase, found: dict[str, Finding | None]
         finding = found[type_]
         if finding is not None and finding.status != "True":
             return finding
+    if phase is RentalPhase.RETURNED:
+        return false(
+            Reason.REFUNDING, "The toy is dealt with; part of the payment is on its way back."
+        )
     return None
 
 

@@ -70,8 +70,8 @@ def period_over(s: Situation) -> Decision | None:
 
 
 def payment_withdrawn(s: Situation) -> Decision | None:
-    """Somebody who may asked for the whole payment to go back: there is no rental without it."""
-    if s.payment is None or not s.payment_is_ours or not s.payment.withheld:
+    """Somebody who may called the payment off, or deleted it: there is no rental without it."""
+    if s.payment is None or not s.payment_is_ours or not _called_off(s.payment):
         return None
     return _end(
         s,
@@ -83,8 +83,8 @@ def payment_withdrawn(s: Situation) -> Decision | None:
 
 def no_decision(s: Situation) -> Decision | None:
     """The owner did not decide before the period was over."""
-    due = s.rental.status.due_time
-    if s.approved or due is None or s.now < due:
+    end = _stands_until(s)
+    if s.approved or end is None or s.now < end:
         return None
     return _end(
         s,
@@ -92,6 +92,20 @@ def no_decision(s: Situation) -> Decision | None:
         Reason.NO_DECISION,
         "The store did not decide before the period was over.",
     )
+
+
+def _stands_until(s: Situation) -> datetime | None:
+    """Return until when a paid order waits for the store, and for a toy.
+
+    That is the end of its period. Where that began with the order and went by while the payment was
+    put off, nobody had a chance to hand the toy over: a whole period is counted from the payment.
+    """
+    end = s.rental.status.due_time
+    paid = shared_conditions.find(s.rental.status.conditions, "Paid")
+    if end is None or paid is None or s.rental.spec.period.start_time is not None:
+        return end
+    since = paid.last_transition_time
+    return since + s.rental.spec.period.length if end <= since else end
 
 
 def expire(s: Situation) -> Decision | None:
@@ -103,7 +117,7 @@ def expire(s: Situation) -> Decision | None:
     deadline = _payment_deadline(s)
     if deadline is None or s.payment is None or s.now < deadline:
         return None
-    if not s.payment.withheld:
+    if not _called_off(s.payment):
         return Decision(_refund_all(s.payment))
     return _end(
         s,
@@ -114,8 +128,13 @@ def expire(s: Situation) -> Decision | None:
 
 
 def _payment_deadline(s: Situation) -> datetime | None:
-    """Return when the order expires: it is only ever the customer's delay that counts."""
+    """Return when the order expires: it is only ever the customer's delay that counts.
+
+    With another method handed on since the last attempt, it is for payments to act.
+    """
     if s.payment is None or not s.payment_is_ours:
+        return None
+    if s.payment.status.attempt_method not in {None, s.payment.spec.method}:
         return None
     since = s.payment.awaits_customer_since
     return None if since is None else since + s.store.payment_deadline
@@ -209,12 +228,15 @@ def toy_unavailable(s: Situation) -> Decision | None:
     booked = conditions.booked(s)
     if booked.status == "True" or not (_hopeless(s) or _too_late(s)):
         return None
-    return _end(
+    ended = _end(
         s,
         RentalPhase.REJECTED,
         Reason.TOY_UNAVAILABLE,
         "No toy could be given to the customer for the period; the payment goes back.",
     )
+    wanted = {ref.name for ref in (s.rental.status.toy_ref, s.rental.spec.toy_ref) if ref}
+    confirm = tuple(Key("Toy", s.rental.namespace, name) for name in sorted(wanted))
+    return Decision(ended.write, confirm=confirm)
 
 
 def _hopeless(s: Situation) -> bool:
@@ -233,8 +255,7 @@ def _too_late(s: Situation) -> bool:
     """
     if not s.approved or s.was.get("Paid") != "True":
         return False
-    start = s.rental.spec.period.start_time
-    latest = start if start is not None else s.rental.status.due_time
+    latest = s.rental.spec.period.start_time or _stands_until(s)
     return latest is not None and s.now >= latest
 
 
@@ -247,6 +268,8 @@ def ask_for_payment(s: Situation) -> Decision | None:
     if s.payment is not None or status.price is None or status.toy_ref is None:
         return None
     free = status.price.minor_units == 0
+    if not free and s.store.payment_gateway_ref is None:
+        return None
     payment = Payment(
         metadata=Metadata(
             name=s.rental.payment_name,
@@ -268,10 +291,12 @@ def ask_for_payment(s: Situation) -> Decision | None:
 
 def replace_method(s: Situation) -> Decision | None:
     """Hand the customer's new payment method on, after a decline."""
-    if s.payment is None or not s.payment_is_ours or s.payment.withheld:
+    if s.payment is None or not s.payment_is_ours or _called_off(s.payment):
         return None
     method = _method(s.rental.spec)
-    waits_for_customer = s.payment.awaits_customer_since is not None
+    waits_for_customer = (
+        s.payment.awaits_customer_since is not None and s.payment.spec.resolution is None
+    )
     if not waits_for_customer or method == s.payment.spec.method:
         return None
     return Decision(Write(s.payment, s.payment.with_spec(method=method)))
@@ -282,10 +307,19 @@ def _method(spec: RentalSpec) -> Method:
 
 
 def show_to_store(s: Situation) -> Decision | None:
-    """The order is paid: now, and only now, the store sees it."""
+    """The order is paid: now, and only now, the store sees it.
+
+    A store that approves by itself does so in the same write, which a cancellation either comes
+    before or is too late for.
+    """
     if conditions.paid(s).status != "True":
         return None
-    return Decision(_note(s, s, RentalPhase.PAID))
+    return Decision(_note(s, s, RentalPhase.APPROVED if s.approved else RentalPhase.PAID))
+
+
+def _called_off(payment: Payment) -> bool:
+    """Whether the payment shall not be, or not stay, charged."""
+    return payment.withheld or payment.deleting
 
 
 def _refund_all(payment: Payment) -> Write:
@@ -297,20 +331,32 @@ def _refund_all(payment: Payment) -> Write:
 
 
 def hand_over(s: Situation) -> Decision | None:
-    """Give an approved, paid order its toy when its time has come."""
+    """Give an approved, paid order its toy when its time has come.
+
+    Only an approval on record counts: the owner's word, or the phase in which the store's policy
+    was noted. From either on the API server refuses a cancellation.
+    """
     if not s.approved or s.toy is None or s.booking is None:
         return None
-    if s.booking.state is BookingState.OUT:
-        return _handed_over(s, s.booking.start_time, s.booking.end_time)
-    if not bookings.can_hand_over(s.toy, s.booking, s.now):
+    on_record = s.rental.spec.approval is not None or s.rental.phase is RentalPhase.APPROVED
+    if not on_record or not bookings.can_hand_over(s.toy, s.booking, s.now):
         return None
     return Decision(Write(s.toy, bookings.hand_over(s.toy, s.rental, s.booking, s.now)))
 
 
-def _handed_over(s: Situation, start: datetime, due: datetime) -> Decision:
-    noted = s.rental.with_status(start_time=start, due_time=due)
-    seen = Situation(noted, s.store, s.shop, s.payment, s.ticket, s.now)
-    return Decision(_note(s, seen, RentalPhase.RENTED))
+def note_hand_over(s: Situation) -> Decision | None:
+    """The customer has a toy: what else would have ended or moved the order came too late."""
+    for toy in s.shop.toys_booked_by(s.rental.uid):
+        booking = toy.booking_of(s.rental.uid)
+        if booking is not None and booking.with_customer:
+            noted = s.rental.with_status(
+                toy_ref=ObjectRef(name=toy.name, uid=toy.uid),
+                start_time=booking.start_time,
+                due_time=booking.end_time,
+            )
+            seen = Situation(noted, s.store, s.shop, s.payment, s.ticket, s.now)
+            return Decision(_note(s, seen, RentalPhase.RENTED))
+    return None
 
 
 def await_start(s: Situation) -> Decision | None:
@@ -357,7 +403,7 @@ def _ticket(s: Situation, toy: Toy) -> RepairTicket:
     notes = (inspection.notes if inspection else None) or f"Damaged in rental {s.rental.name}."
     missing = inspection.missing_parts if inspection else ()
     if missing:
-        notes += " Missing: " + ", ".join(f"{part.count} x {part.name}" for part in missing)
+        notes += "\nMissing: " + ", ".join(f"{part.count} x {part.name}" for part in missing)
     return RepairTicket(
         metadata=Metadata(
             name=s.rental.ticket_name,
@@ -373,24 +419,27 @@ def earn_payment(s: Situation) -> Decision | None:
     """Let the Payment go before the order completes.
 
     Whoever prunes completed orders deletes their Payments too: without its finalizer a Payment is
-    history, with it the money would be given back.
+    history, with it the money would be given back. A refund under way keeps it, and with it the
+    order, until it is done.
     """
+    payment = s.payment
     if s.rental.spec.inspection is None or s.booking is not None:
         return None
-    payment = s.payment
-    if payment is None or not s.payment_is_ours or SETTLE not in payment.metadata.finalizers:
+    if payment is None or not s.unearned:
         return None
-    if payment.deleting or not payment.captured or payment.refund_outstanding:
+    if not payment.captured or payment.refund_outstanding:
         return None
     finalizers = tuple(f for f in payment.metadata.finalizers if f != SETTLE)
     return Decision(Write(payment, payment.with_finalizers(finalizers)))
 
 
 def complete(s: Situation) -> Decision | None:
-    """The toy is inspected and dealt with: the order has come to its end."""
-    if s.rental.spec.inspection is None or s.booking is not None:
+    """The toy is inspected and dealt with, the money is earned: the order has come to its end."""
+    if s.rental.spec.inspection is None or s.booking is not None or s.unearned:
         return None
-    return Decision(_note(s, s, RentalPhase.COMPLETED), confirm=_unless_seen(s))
+    payment = Key("Payment", s.rental.namespace, s.rental.payment_name)
+    confirm = (*_unless_seen(s), *((payment,) if s.payment is None else ()))
+    return Decision(_note(s, s, RentalPhase.COMPLETED), confirm=confirm)
 
 
 def _unless_seen(s: Situation) -> tuple[Key, ...]:
@@ -440,7 +489,7 @@ def _next_moment(s: Situation) -> datetime | None:
         if s.payment is not None and s.payment.status.phase is None:
             moments.append(s.payment.created + conditions.PAYMENTS_SILENT_AFTER)
     if phase in {RentalPhase.RESERVED, RentalPhase.PAID, RentalPhase.APPROVED}:
-        moments += [status.start_time, status.due_time]
+        moments += [status.start_time, status.due_time, _stands_until(s)]
     if phase is RentalPhase.RENTED and status.due_time is not None:
         moments.append(status.due_time + _A_SECOND)
     return soonest(*(m for m in moments if m is not None and m > s.now))
@@ -498,20 +547,17 @@ def _event(s: Situation, phase: RentalPhase, ready: Finding | None) -> Event | N
     return None
 
 
-_BEFORE_HAND_OVER: tuple[Rule, ...] = (
-    cancel,
-    deny,
-    adopt_booking,
-    drop_strays,
-    keep_booking,
-    take_turn,
-)
+_PEOPLE_END_IT: tuple[Rule, ...] = (cancel, deny)
+
+_KEEP_A_TOY: tuple[Rule, ...] = (adopt_booking, drop_strays, keep_booking, take_turn)
 
 _AFTER_PAYMENT: tuple[Rule, ...] = (
+    note_hand_over,
+    *_PEOPLE_END_IT,
     no_decision,
-    *_BEFORE_HAND_OVER,
     payment_withdrawn,
     period_over,
+    *_KEEP_A_TOY,
     hand_over,
     toy_unavailable,
     await_start,
@@ -521,13 +567,14 @@ _AFTER_PAYMENT: tuple[Rule, ...] = (
 _NOT_COME_ABOUT: tuple[Rule, ...] = (give_back, release_toys)
 
 _RULES: dict[RentalPhase, tuple[Rule, ...]] = {
-    RentalPhase.PENDING: (cancel, adopt_booking, period_over, take_turn, tell),
+    RentalPhase.PENDING: (cancel, period_over, adopt_booking, take_turn, tell),
     RentalPhase.RESERVED: (
-        *_BEFORE_HAND_OVER,
+        *_PEOPLE_END_IT,
         replace_method,
         expire,
         payment_withdrawn,
         period_over,
+        *_KEEP_A_TOY,
         toy_unavailable,
         ask_for_payment,
         show_to_store,
