@@ -55,8 +55,8 @@ def _claim(s: Situation) -> Decision:
     damaged = s.toy.updated(s.now, service=Service(state=ServiceState.DAMAGED, ticket_ref=ref))
     event = Event("Damaged", f"Out of service: {s.ticket.spec.description or 'see the ticket'}")
     named = s.toy.status.service.ticket_ref
-    confirm = () if named is None else (Key("RepairTicket", s.toy.namespace, named.name),)
-    return Decision(Write(s.toy, damaged, event), confirm=confirm)
+    other = () if named is None else (Key("RepairTicket", s.toy.namespace, named.name),)
+    return Decision(Write(s.toy, damaged, event), confirm=(s.ticket.key, *other))
 
 
 _TOY_NOT_FOUND = false("ToyNotFound", "There is no such toy; register it, or delete this ticket.")
@@ -125,27 +125,25 @@ _ENDED = {
 
 
 def _finish(s: Situation) -> Decision:
-    """End the ticket after the toy has followed its resolution, or has gone."""
+    """End the ticket after the toy has followed its resolution, or has gone.
+
+    A toy that no longer names the ticket it once accepted is another one of the same name.
+    """
     resolution = s.ticket.spec.resolution
-    toy_gone = s.toy is None or s.toy.discarded
-    if resolution is None and not toy_gone:
-        return Decision(_note(s, RepairPhase.OPEN, _LOST, _LOST))
     repaired = resolution is not None and resolution.outcome is RepairOutcome.REPAIRED
     phase = RepairPhase.REPAIRED if repaired else RepairPhase.DISCARDED
     confirm = (Key("Toy", s.ticket.namespace, s.ticket.spec.toy_ref.name),)
     return Decision(_note(s, phase, _ACCEPTED, _ENDED[phase]), confirm=confirm)
 
 
-_LOST = false("AnotherTicket", "The toy no longer names this ticket; delete it or wait.")
-
-
 def _note(s: Situation, phase: RepairPhase, accepted: Finding, ready: Finding) -> Write | None:
     before = s.ticket.status
     times: dict[str, Any] = {}
+    now = s.now.replace(microsecond=0)
     if phase is not RepairPhase.OPEN and before.started_time is None:
-        times["started_time"] = s.now
+        times["started_time"] = now
     if phase.final:
-        times["finished_time"] = s.now
+        times["finished_time"] = now
     stalled = ready.reason in {"ToyNotFound", "ToyDiscarded"}
     after = s.ticket.with_status(
         phase=phase,
