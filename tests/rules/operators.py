@@ -81,6 +81,10 @@ class Cache:
         newest = len(self._world.history.get(key, ()))
         self._seen[key] = min(self._seen.get(key, 0) + 1, newest)
 
+    def hide(self, key: Key) -> None:
+        """Let an object be unknown, as if it were too new."""
+        self._seen.pop(key, None)
+
     def behind(self) -> list[Key]:
         """Return the keys of what changed unseen."""
         history = self._world.history

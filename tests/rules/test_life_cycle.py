@@ -765,7 +765,7 @@ def test_r12_a_damaged_toy_gets_a_ticket_and_leaves_the_shelf_in_one_write(stage
     ticket = stage.ticket_of("order")
     assert ticket.name == rental.uid
     assert ticket.owned_by(stage.toy("robot"))
-    assert ticket.spec.description == "a wheel is off Missing: 1 x wheel"
+    assert ticket.spec.description == "a wheel is off\nMissing: 1 x wheel"
     # And one write removes the booking and names the ticket
     toys = [w for _, w in stage.world.writes[before:] if w.after.key.kind == "Toy"]
     assert len(toys) == 1
