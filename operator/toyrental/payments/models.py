@@ -66,7 +66,7 @@ class Reason(StrEnum):
     PENDING = "Pending"
     PROCESSING = "Processing"
     DEFERRED = "Deferred"
-    GATEWAY_MISSING = "GatewayMissing"
+    GATEWAY_UNUSABLE = "GatewayUnusable"
     METHOD_MISSING = "MethodMissing"
     DECLINED = "Declined"
     CAPTURED = "Captured"
@@ -93,6 +93,10 @@ class Method(Model):
 
     secret_ref: SecretKeyRef | None = None
     """The Secret that keeps a reusable token."""
+
+    def __str__(self) -> str:
+        ref = self.secret_ref
+        return f"key {ref.key} of Secret {ref.name}" if ref is not None else "the order"
 
 
 class Outcome(StrEnum):
@@ -270,7 +274,7 @@ class Payment(Resource):
             Column("Currency", ".spec.amount.currency"),
             Column("Phase", ".status.phase"),
             Column("Refunded", ".status.refundedMinorUnits", type="integer"),
-            Column("Next-Try", ".status.nextAttemptTime", type="date", wide=True),
+            Column("Next-Try", ".status.nextAttemptTime", wide=True),
             Column("Failure", ".status.failure.code", wide=True),
             Column("Attempt", ".status.attempt", type="integer", wide=True),
             Column("Gateway", ".spec.gatewayRef.name", wide=True),
@@ -452,7 +456,7 @@ class PaymentGateway(Resource):
             Column("Reason", ".status.conditions[?(@.type=='Ready')].reason"),
             Column("Deferred", ".status.deferredPayments", type="integer"),
             Column("Account", ".status.account", wide=True),
-            Column("Retry", ".status.retryTime", type="date", wide=True),
+            Column("Retry", ".status.retryTime", wide=True),
             Column("Message", ".status.conditions[?(@.type=='Ready')].message", wide=True),
             Column("Age", ".metadata.creationTimestamp", type="date"),
         ),

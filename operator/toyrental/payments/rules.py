@@ -41,6 +41,7 @@ from toyrental.rentals.models import Rental, RentalPhase
 from toyrental.shared import conditions
 from toyrental.shared.conditions import Finding, false, true, unknown
 from toyrental.shared.decisions import NOTHING, Decision, Event, Write
+from toyrental.shared.money import Money
 from toyrental.shared.resource import Key
 
 FIRST_PAUSE = timedelta(seconds=2)
@@ -233,7 +234,7 @@ def refund(s: Situation) -> Step | None:
         return None
     if s.terms is None:
         why = f"The refund waits: {s.obstacle}."
-        found = {"Refunded": unknown(Reason.GATEWAY_MISSING, why)}
+        found = {"Refunded": unknown(Reason.GATEWAY_UNUSABLE, why)}
         return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
     if not s.due:
         return _wait(s)
@@ -261,7 +262,7 @@ def void(s: Situation) -> Step | None:
         return Decision(_voided(s))
     if s.terms is None:
         why = f"The payment cannot be called off yet: {s.obstacle}."
-        found = _unless_customers(s, unknown(Reason.GATEWAY_MISSING, why))
+        found = _unless_customers(s, unknown(Reason.GATEWAY_UNUSABLE, why))
         return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
     return LookUp() if s.due else _wait(s)
 
@@ -321,7 +322,7 @@ def charge(s: Situation) -> Step | None:
     if s.payment.captured or s.payment.phase in _REVIEWED_BY_A_PERSON:
         return None
     if s.terms is None:
-        return Decision(_deferred(s, Reason.GATEWAY_MISSING, s.obstacle))
+        return Decision(_deferred(s, Reason.GATEWAY_UNUSABLE, s.obstacle))
     if not s.due:
         return _wait(s)
     return _charge_call(s) if s.within_key_life(s.attempt_recorded) else LookUp()
@@ -468,7 +469,8 @@ def _declined(s: Situation, failure: Failure) -> Write | None:
 def _method_missing(s: Situation) -> Write | None:
     found = {
         "Captured": false(
-            Reason.METHOD_MISSING, "The Secret with the payment method cannot be read; create it."
+            Reason.METHOD_MISSING,
+            f"The payment method cannot be read from {s.payment.spec.method}; create that.",
         )
     }
     return _note(
@@ -525,7 +527,7 @@ def _refunded(s: Situation, step: RefundStep) -> Write | None:
         phase, found = PaymentPhase.REFUNDED, true(Reason.REFUNDED, "Everything was given back.")
     else:
         phase = PaymentPhase.PARTIALLY_REFUNDED
-        found = true(Reason.PARTIALLY_REFUNDED, f"{refunded} minor units were given back.")
+        found = true(Reason.PARTIALLY_REFUNDED, "Part of the payment was given back.")
     return _note(
         s, phase, {"Refunded": found}, refunded_minor_units=refunded, refund_step=None, **_ANSWERED
     )
@@ -602,7 +604,7 @@ _DONE = frozenset(
 def _ready(payment: Payment, found: dict[str, Finding | None]) -> tuple[Finding, bool]:
     refund_under_way = payment.status.refund_step is not None
     if payment.phase in _DONE and not refund_under_way:
-        return true(payment.phase.value, f"The payment is {payment.phase.value}."), False
+        return true(payment.phase.value, _done(payment)), False
     type_ = "Refunded" if refund_under_way else "Captured"
     finding = found.get(type_)
     if finding is None:
@@ -610,12 +612,30 @@ def _ready(payment: Payment, found: dict[str, Finding | None]) -> tuple[Finding,
         reason, message = (known.reason, known.message) if known else (Reason.PENDING, "")
     else:
         reason, message = finding.reason, finding.message
-    stalled = payment.phase in _NEEDS_A_PERSON or reason == Reason.GATEWAY_MISSING
+    stalled = payment.phase in _NEEDS_A_PERSON or reason == Reason.GATEWAY_UNUSABLE
     return false(reason, message), stalled
+
+
+def _done(payment: Payment) -> str:
+    """Say what happened to the money."""
+    amount = payment.spec.amount
+    match payment.phase:
+        case PaymentPhase.VOIDED:
+            return "Nothing was charged, and nothing will be."
+        case PaymentPhase.REFUNDED:
+            return f"{amount} was given back."
+        case PaymentPhase.PARTIALLY_REFUNDED:
+            refunded = Money(
+                currency=amount.currency, minor_units=payment.status.refunded_minor_units or 0
+            )
+            return f"Of {amount}, {refunded} was given back."
+        case _:
+            return f"{amount} was taken." if amount.minor_units else "There was nothing to pay."
 
 
 def _event(before: Payment, phase: PaymentPhase, ready: Finding) -> Event | None:
     if phase is before.status.phase:
         return None
-    trouble = ready.status != "True"
-    return Event(phase.value, ready.message, "Warning" if trouble else "Normal")
+    if ready.status == "True":
+        return Event(phase.value, ready.message)
+    return Event(ready.reason, ready.message, "Warning")

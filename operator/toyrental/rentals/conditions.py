@@ -59,6 +59,7 @@ class Reason(StrEnum):
     NOT_DUE = "NotDue"
     OVERDUE = "Overdue"
     RETURNED_LATE = "ReturnedLate"
+    RETURNED_IN_TIME = "ReturnedInTime"
     COMPLETED = "Completed"
     CANCELLED = "Cancelled"
     EXPIRED = "Expired"
@@ -171,7 +172,8 @@ def waiting_for_toy(s: Situation) -> Finding:
 
 _NO_PAYMENT_GATEWAY = false(
     Reason.NO_PAYMENT_GATEWAY,
-    "The shop cannot take payments yet; the owner sets paymentGatewayRef in Store default.",
+    "The shop cannot take payments yet; the owner names a PaymentGateway in Store default"
+    " (paymentGatewayRef), and creates that Store if there is none.",
 )
 
 
@@ -212,7 +214,9 @@ def _not_yet_asked(s: Situation) -> Finding:
             Reason.DEFERRED,
             "Payments are not running; the order is kept and paid as soon as they are.",
         )
-    return unknown(Reason.AWAITING_PAYMENT, "The payment is being taken.")
+    toy = s.rental.status.toy_ref
+    reserved = f"Toy {toy.name} is reserved. " if toy else ""
+    return unknown(Reason.AWAITING_PAYMENT, f"{reserved}The payment of {price} is being taken.")
 
 
 def _asked(payment: Payment) -> Finding:
@@ -228,12 +232,13 @@ def _asked(payment: Payment) -> Finding:
             return false(Reason.DECLINED, f"The payment was declined{why}. {what_next}")
         case PaymentPhase.DEFERRED:
             at = payment.status.next_attempt_time
-            when = f" at {at:%Y-%m-%dT%H:%M:%SZ}" if at else " later"
+            when = f" at {written(at)}" if at else " later"
             return false(Reason.DEFERRED, f"The payment is put off{why}; it is tried again{when}.")
         case PaymentPhase.PENDING if payment.awaits_customer_since is not None:
             return false(
                 Reason.METHOD_MISSING,
-                "The Secret with the payment method cannot be read. Create it, or name another.",
+                f"The payment method cannot be read from {payment.spec.method}."
+                " Create that, or set another payment method.",
             )
         case PaymentPhase.UNKNOWN:
             return unknown(
@@ -254,11 +259,20 @@ def approved(s: Situation, paid_: Finding) -> Finding:
     if approval is None:
         if s.approved:
             return true(Reason.AUTOMATIC, "The store approves paid orders by its policy.")
-        return unknown(Reason.AWAITING_DECISION, "The order waits for the store's decision.")
-    why = f": {approval.reason}" if approval.reason else "."
+        return unknown(
+            Reason.AWAITING_DECISION, "The order is paid and waits for the store's decision."
+        )
+    why = because(approval.reason)
     if approval.decision is Decision.APPROVED:
         return true(Reason.APPROVED, f"The store approved the order{why}")
     return false(Reason.DENIED, f"The store denied the order{why}")
+
+
+def because(reason: str | None) -> str:
+    """Return the end of a sentence: why a person decided so, if they said it."""
+    if not reason:
+        return "."
+    return f": {reason}" if reason[-1] in ".!?" else f": {reason}."
 
 
 def returned(phase: RentalPhase) -> Finding:
@@ -291,12 +305,21 @@ def inspected(s: Situation, phase: RentalPhase) -> Finding:
 
 def overdue(s: Situation, phase: RentalPhase, due: datetime | None) -> Finding:
     """Whether the customer has the toy for longer than agreed."""
-    late = due is not None and s.now > due
-    if phase is RentalPhase.RENTED and late:
-        return true(Reason.OVERDUE, f"The toy was due back at {due:%Y-%m-%dT%H:%M:%SZ}.")
-    if s.was.get("Overdue") == "True":
+    if phase is RentalPhase.RENTED and due is not None:
+        if s.now > due:
+            return true(Reason.OVERDUE, f"The toy was due back at {written(due)}.")
+        return false(Reason.NOT_DUE, f"The toy is due back at {written(due)}.")
+    was = conditions.find(s.rental.status.conditions, "Overdue")
+    if was is not None and (was.status == "True" or was.reason == Reason.RETURNED_LATE):
         return false(Reason.RETURNED_LATE, "The toy came back after its due time.")
-    return false(Reason.NOT_DUE, "The toy is not due yet.")
+    if phase in {RentalPhase.RETURNED, RentalPhase.COMPLETED}:
+        return false(Reason.RETURNED_IN_TIME, "The toy came back in time.")
+    return false(Reason.NOT_DUE, "The customer has not got the toy.")
+
+
+def written(moment: datetime) -> str:
+    """Return a moment as Kubernetes writes it."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def observe(s: Situation, phase: RentalPhase, due: datetime | None) -> dict[str, Finding | None]:
@@ -343,13 +366,23 @@ def _ready(
     if blocking is not None:
         return false(blocking.reason, blocking.message), blocking.reason in _NEEDS_A_PERSON
     if phase is RentalPhase.APPROVED:
-        return false(Reason.AWAITING_START, "Approved; the toy is handed over in due time."), False
+        return false(Reason.AWAITING_START, _awaits_start(s)), False
     if phase is RentalPhase.RENTED:
         overdue_ = found["Overdue"]
+        due = overdue_.message if overdue_ is not None else ""
         if overdue_ is not None and overdue_.status == "True":
-            return true(Reason.OVERDUE, overdue_.message), False
-        return true(Reason.RENTED, "The customer has the toy."), False
-    return true(phase.value, "The order has ended."), False
+            return true(Reason.OVERDUE, due), False
+        return true(Reason.RENTED, f"The customer has the toy. {due}"), False
+    inspected_ = found["Inspected"]
+    result = inspected_.message if inspected_ is not None else ""
+    return true(phase.value, f"The order is completed. {result}"), False
+
+
+def _awaits_start(s: Situation) -> str:
+    start = s.rental.status.start_time
+    if start is None or start <= s.now:
+        return "The order is approved; the toy is handed over as soon as it can be."
+    return f"The order is approved; the toy is handed over at {written(start)}."
 
 
 def _blocking(s: Situation, phase: RentalPhase, found: dict[str, Finding | None]) -> Finding | None:

@@ -319,7 +319,7 @@ class Rental(Resource):
             Column("Customer", ".spec.customer"),
             Column("Toy", ".status.toyRef.name"),
             Column("Phase", ".status.phase"),
-            Column("Due", ".status.dueTime", type="date"),
+            Column("Due", ".status.dueTime"),
             Column("Reason", ".status.conditions[?(@.type=='Ready')].reason"),
             Column("Days", ".spec.period.days", type="integer", wide=True),
             Column("Price", ".status.price.minorUnits", type="integer", wide=True),

@@ -52,7 +52,7 @@ def deny(s: Situation) -> Decision | None:
     approval = s.rental.spec.approval
     if approval is None or approval.decision is not OwnerDecision.DENIED:
         return None
-    why = f": {approval.reason}" if approval.reason else "."
+    why = conditions.because(approval.reason)
     return _end(s, RentalPhase.REJECTED, Reason.DENIED, f"The store denied the order{why}")
 
 
@@ -232,7 +232,7 @@ def toy_unavailable(s: Situation) -> Decision | None:
         s,
         RentalPhase.REJECTED,
         Reason.TOY_UNAVAILABLE,
-        "No toy could be given to the customer for the period; the payment goes back.",
+        "No toy could be given to the customer for the period.",
     )
     wanted = {ref.name for ref in (s.rental.status.toy_ref, s.rental.spec.toy_ref) if ref}
     confirm = tuple(Key("Toy", s.rental.namespace, name) for name in sorted(wanted))
@@ -504,6 +504,7 @@ def _note(before: Situation, seen: Situation, phase: RentalPhase) -> Write | Non
 def _end(s: Situation, phase: RentalPhase, reason: Reason, message: str) -> Decision:
     """End the order: Ready says why, and whether it is what the customer wanted."""
     wanted = phase is RentalPhase.CANCELLED
+    message += _what_becomes_of_the_payment(s)
     ready = Finding("True" if wanted else "False", str(reason), message)
     found = conditions.observe(s, phase, s.rental.status.due_time)
     found["Booked"] = false(reason, message)
@@ -511,6 +512,15 @@ def _end(s: Situation, phase: RentalPhase, reason: Reason, message: str) -> Deci
         found["Approved"] = false(reason, message)
     found |= shared_conditions.readiness(ready, stalled=not wanted)
     return Decision(_status_write(s, s, phase, found))
+
+
+def _what_becomes_of_the_payment(s: Situation) -> str:
+    payment = s.payment
+    if payment is None or not s.payment_is_ours or payment.spec.amount.minor_units == 0:
+        return ""
+    if payment.captured:
+        return f" {payment.spec.amount} is given back."
+    return " The payment is called off."
 
 
 def _status_write(

@@ -52,7 +52,7 @@ class SimulatorProvider:
             return answer
         if answer.status_code == httpx.codes.PAYMENT_REQUIRED:
             error = answer.json()["error"]
-            return Declined(error.get("declineCode") or error["code"], _sentence(error["message"]))
+            return Declined(error.get("declineCode") or error["code"], _clause(error["message"]))
         return Captured(answer.json()["id"]) if answer.is_success else _refused(answer)
 
     async def look_up(self, payment_uid: str) -> LookUpAnswer:
@@ -120,5 +120,7 @@ def _refused(answer: httpx.Response) -> Refused:
     return Refused(code[:128], f"the provider refused the request ({code[:128]})")
 
 
-def _sentence(message: str) -> str:
-    return message.strip().rstrip(".")[:500]
+def _clause(message: str) -> str:
+    """Return a provider's sentence as a part of one of ours."""
+    clause = message.strip().rstrip(".")[:500]
+    return clause if clause[1:2].isupper() else clause[:1].lower() + clause[1:]
