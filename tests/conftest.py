@@ -51,9 +51,9 @@ def shop(admin: Api, cluster: Cluster) -> Iterator[Shop]:
     yield from open_shop(admin, cluster)
 
 
-def open_shop(admin: Api, cluster: Cluster) -> Iterator[Shop]:
-    """Make a namespace, and delete it at the end."""
-    name = f"shop-{secrets.token_hex(4)}"
+def open_shop(admin: Api, cluster: Cluster, prefix: str = "shop") -> Iterator[Shop]:
+    """Make a namespace, and delete it at the end. By its prefix an operator knows it as its own."""
+    name = f"{prefix}-{secrets.token_hex(4)}"
     admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     shop = Shop(admin, name)
     try:
