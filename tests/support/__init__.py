@@ -19,6 +19,8 @@ A `Shop` speaks in the models::
     shop.events("first")                                           # notes of its Events, in order
     mina = shop.person("mina", can("create get", "rentals"), can("get", "secrets", "card"))
     mina.create(...)                          # the same shop, as that person: a token of their own
+    it = shop.person("operator", role="toyrental-operator")         # what a ClusterRole allows here
+    it.api.write_kubeconfig(tmp_path / "kubeconfig")                # for a program that is to be it
     shop.secret("card", {"token": "pm_card_visa"})
 
 What the API server refuses raises `Refused` with its `status` (403, 409, 422, ...), `reason` and

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
@@ -27,16 +28,21 @@ class Refused(Exception):
         self.message = message
 
 
-def can(verbs: str, resources: str, *names: str, group: str = "") -> Json:
-    """Return an RBAC rule: `can("get list", "rentals toys")`.
+def can(verbs: str, resources: str, *names: str) -> Json:
+    """Return an RBAC rule: `can("get list", "rentals toys")`, of these names only if any are given.
 
     The API group is the one that has these resources: ours, or the core for those of Kubernetes.
     """
     plurals = resources.split()
-    core = {"secrets", "configmaps", "events", "namespaces", "serviceaccounts"}
-    group = group or ("" if set(plurals) <= core else "toyrental.dev")
-    rule: Json = {"apiGroups": [group], "resources": plurals, "verbs": verbs.split()}
+    groups = sorted({_group(plural.partition("/")[0]) for plural in plurals})
+    rule: Json = {"apiGroups": groups, "resources": plurals, "verbs": verbs.split()}
     return rule | ({"resourceNames": list(names)} if names else {})
+
+
+def _group(plural: str) -> str:
+    if plural in {"configmaps", "namespaces", "secrets", "serviceaccounts"}:
+        return ""
+    return "events.k8s.io" if plural == "events" else "toyrental.dev"
 
 
 class Api:
@@ -45,6 +51,7 @@ class Api:
     def __init__(self, kubeconfig: Path, token: str | None = None) -> None:
         """Be the user of the kubeconfig, or whoever the token belongs to."""
         self.kubeconfig = kubeconfig
+        self._token = token
         configuration: Any = client.Configuration()
         config.load_kube_config(  # type: ignore[no-untyped-call]
             str(kubeconfig), client_configuration=configuration
@@ -71,6 +78,16 @@ class Api:
         """Close every connection."""
         self._client.close()  # type: ignore[no-untyped-call]
         self._remembered.cleanup()
+
+    def write_kubeconfig(self, path: Path) -> Path:
+        """Write how to reach the API server as this user, for a program; return `path`."""
+        content = yaml.safe_load(self.kubeconfig.read_text())
+        if self._token is not None:
+            for each in content["users"]:
+                each["user"] = {"token": self._token}
+        path.touch(mode=0o600)
+        path.write_text(yaml.safe_dump(content))
+        return path
 
     def create(self, body: Json, namespace: str | None = None, *, dry_run: bool = False) -> Json:
         """Create an object."""
@@ -132,14 +149,14 @@ class Api:
         """Send any request."""
         return _do(self._dynamic.request, method, path, body=body)
 
-    def may(
-        self, verb: str, resource: str, namespace: str, name: str = "", group: str = ""
-    ) -> bool:
-        """Ask the API server whether this user may do that."""
+    def may(self, verb: str, resource: str, namespace: str, name: str = "") -> bool:
+        """Ask the API server whether this user may do that; `resource` as in `can`."""
+        plural, _, subresource = resource.partition("/")
         attributes = {
             "verb": verb,
-            "group": group,
-            "resource": resource,
+            "group": _group(plural),
+            "resource": plural,
+            "subresource": subresource,
             "namespace": namespace,
             "name": name,
         }
