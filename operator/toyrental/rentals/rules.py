@@ -469,6 +469,15 @@ def release_toys(s: Situation) -> Decision | None:
     return None
 
 
+def acknowledge(s: Situation) -> Decision | None:
+    """Note that a change of an order that has ended was seen: nothing comes of it."""
+    generation = s.rental.metadata.generation
+    if s.rental.status.observed_generation == generation:
+        return None
+    as_it_was = shared_conditions.seen_at(s.rental.status.conditions, generation)
+    return Decision(Write(s.rental, s.rental.with_status(conditions=as_it_was)))
+
+
 # --- Telling ---
 
 
@@ -574,7 +583,7 @@ _AFTER_PAYMENT: tuple[Rule, ...] = (
     tell,
 )
 
-_NOT_COME_ABOUT: tuple[Rule, ...] = (give_back, release_toys)
+_NOT_COME_ABOUT: tuple[Rule, ...] = (give_back, release_toys, acknowledge)
 
 _RULES: dict[RentalPhase, tuple[Rule, ...]] = {
     RentalPhase.PENDING: (cancel, period_over, adopt_booking, take_turn, tell),
@@ -594,7 +603,7 @@ _RULES: dict[RentalPhase, tuple[Rule, ...]] = {
     RentalPhase.APPROVED: _AFTER_PAYMENT,
     RentalPhase.RENTED: (drop_strays, take_back, tell),
     RentalPhase.RETURNED: (shelve, send_to_repair, earn_payment, complete, tell),
-    RentalPhase.COMPLETED: (release_toys,),
+    RentalPhase.COMPLETED: (release_toys, acknowledge),
     RentalPhase.CANCELLED: _NOT_COME_ABOUT,
     RentalPhase.REJECTED: _NOT_COME_ABOUT,
     RentalPhase.EXPIRED: _NOT_COME_ABOUT,

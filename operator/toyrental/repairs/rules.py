@@ -36,13 +36,24 @@ class Situation:
 
 def decide(s: Situation) -> Decision:
     """Return the next step for a ticket."""
-    if s.ticket.deleting or s.ticket.phase.final:
+    if s.ticket.deleting:
         return NOTHING
+    if s.ticket.phase.final:
+        return Decision(_acknowledge(s.ticket))
     if s.named_by_toy and s.toy is not None:
         return _repair(s, s.toy)
     if s.accepted:
         return _finish(s)
     return _claim(s)
+
+
+def _acknowledge(ticket: RepairTicket) -> Write | None:
+    """Note that a change of a ticket that has ended was seen: nothing comes of it."""
+    generation = ticket.metadata.generation
+    if ticket.status.observed_generation == generation:
+        return None
+    as_it_was = conditions.seen_at(ticket.status.conditions, generation)
+    return Write(ticket, ticket.with_status(conditions=as_it_was))
 
 
 def _claim(s: Situation) -> Decision:

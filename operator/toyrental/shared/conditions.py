@@ -91,6 +91,11 @@ def update(
     return tuple(kept.values())
 
 
+def seen_at(conditions: tuple[Condition, ...], generation: int) -> tuple[Condition, ...]:
+    """Return conditions that hold of this generation of the spec as of the one before."""
+    return tuple(c.model_copy(update={"observed_generation": generation}) for c in conditions)
+
+
 def _dated(
     type_: str, finding: Finding, before: Condition | None, *, generation: int, now: datetime
 ) -> Condition:
