@@ -1,4 +1,4 @@
-"""Write what is made from the models: the CRDs. `--check` only tells what would change."""
+"""Write what is made from the models. `--check` only tells what is out of date."""
 
 import sys
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from dev.generate.crds import custom_resource_definition
+from dev.generate.reference import api_reference
 from toyrental.kinds import KINDS
 from toyrental.shared.resource import GROUP
 
@@ -23,6 +24,7 @@ def generated() -> dict[Path, str]:
         for kind in KINDS
     }
     files[crds / "Kustomization"] = NOTE + _yaml(_kustomization(path.name for path in files))
+    files[ROOT / "docs" / "reference" / "api.md"] = api_reference()
     return files
 
 
