@@ -22,7 +22,7 @@ from toyrental.shared.resource import GROUP, Resource
 
 logger = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 2.0
+FLUSH_SECONDS = 1.0
 
 
 class CannotRun(Exception):
@@ -38,6 +38,7 @@ class Options:
     namespaces: tuple[str, ...]
     gateway_endpoints: tuple[str, ...]
     liveness_endpoint: str | None
+    sweep_seconds: float
 
 
 async def operate(options: Options) -> None:
@@ -54,11 +55,11 @@ async def operate(options: Options) -> None:
         controllers = [
             Controller(made, cache, utc_now) for made in reconcilers(options.contexts, means)
         ]
-        engine = Engine(client, cache, controllers, kinds, scope)
+        engine = Engine(client, cache, controllers, scope, options.sweep_seconds)
         recording = asyncio.create_task(recorder.run())
         logger.info("running %s", ", ".join(options.contexts))
         try:
-            await engine.run(found, options.liveness_endpoint)
+            await engine.run(found, options.liveness_endpoint, beside=[recording])
         finally:
             with suppress(TimeoutError):
                 await asyncio.wait_for(recorder.flush(), FLUSH_SECONDS)

@@ -60,6 +60,15 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
             " Left out: nothing listens.",
         ),
     ] = None,
+    sweep_seconds: Annotated[
+        float,
+        typer.Option(
+            envvar="TOYRENTAL_SWEEP_SECONDS",
+            min=1,
+            metavar="SECONDS",
+            help="How often everything is looked at anew, lest an event that got lost is missed.",
+        ),
+    ] = 300,
     log_format: Annotated[
         LogFormat,
         typer.Option(envvar="TOYRENTAL_LOG_FORMAT", help="For people (text) or machines (json)."),
@@ -91,6 +100,7 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
         namespaces=_split(namespaces),
         gateway_endpoints=_split(gateway_endpoints),
         liveness_endpoint=liveness,
+        sweep_seconds=sweep_seconds,
     )
     try:
         asyncio.run(operate(options))

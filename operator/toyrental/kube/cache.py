@@ -7,7 +7,7 @@ they rest on, and what it lacks is read from the API server before anybody acts 
 import logging
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -21,6 +21,13 @@ Listener = Callable[[Resource | None, Resource | None, Key | None], None]
 IndexKeys = Callable[[Resource], Iterable[str]]
 
 _REMEMBERED_DELETIONS = 10_000
+
+
+class Identity(NamedTuple):
+    """Which object it is, of all that ever had its name, and in which version."""
+
+    uid: str
+    version: str
 
 
 class Cache:
@@ -39,9 +46,9 @@ class Cache:
         self._listeners: list[Listener] = []
 
     @property
-    def kinds(self) -> tuple[str, ...]:
+    def kinds(self) -> tuple[type[Resource], ...]:
         """The kinds that are kept."""
-        return tuple(self._models)
+        return tuple(self._models.values())
 
     def listen(self, listener: Listener) -> None:
         """Have a listener told of every change from now on."""
@@ -78,61 +85,66 @@ class Cache:
         """Return the keys of all objects of a kind."""
         return [Key(kind, *key) for key in self._objects[kind]]
 
-    def version(self, kind: str, namespace: str, name: str) -> str | None:
-        """Return the resourceVersion that is known of an object."""
-        found = self._objects[kind].get((namespace, name))
-        return (
-            None
-            if found is None
-            else found.version
-            if isinstance(found, _Packed)
-            else (found.metadata.resource_version)
-        )
+    def live_keys(self, kind: str) -> list[Key]:
+        """Return the keys of the objects of a kind that are not settled."""
+        found = self._objects[kind].items()
+        return [Key(kind, *place) for place, held in found if not isinstance(held, _Packed)]
+
+    def identity(self, key: Key) -> Identity | None:
+        """Return which object is known by that key, and which version of it."""
+        found = self._objects[key.kind].get((key.namespace, key.name))
+        return None if found is None else _identity(found)
+
+    def identities(self, kind: str) -> dict[Key, Identity]:
+        """Return which objects of a kind are known, and which version of each."""
+        found = self._objects[kind].items()
+        return {Key(kind, *place): _identity(held) for place, held in found}
 
     # --- Writing ---
 
-    def put(self, raw: dict[str, Any], written_for: Key | None = None) -> Resource | None:
-        """Take in an object as the API server sent it; return it, unless it is not understood.
+    def put(self, raw: dict[str, Any], written_for: Key | None = None) -> None:
+        """Take in an object as the API server sent it, unless it is not understood.
 
         An older version than the one known changes nothing, nor does an object known as deleted.
+        Of a new object under an old name follows that the old one was deleted.
         """
-        kind, metadata = raw["kind"], raw["metadata"]
-        place = (metadata["namespace"], metadata["name"])
-        known = self._objects[kind].get(place)
-        version = self.version(kind, *place)
-        if version is not None and int(version) >= int(metadata["resourceVersion"]):
-            return self.get(Key(kind, *place))
+        metadata = raw["metadata"]
+        key = Key(raw["kind"], metadata["namespace"], metadata["name"])
+        known = self.identity(key)
+        if known is not None and int(known.version) >= int(metadata["resourceVersion"]):
+            return
         if metadata["uid"] in self._deleted:
-            return None
+            return
+        model = self._models[key.kind]
         try:
-            after = self._models[kind].model_validate(raw)
+            after = model.model_validate(raw)
         except ValidationError as error:
-            logger.error("%s %s/%s is not understood: %s", kind, *place, error)
-            return None
-        before = known.unpack(self._models[kind]) if isinstance(known, _Packed) else known
-        self._objects[kind][place] = _Packed(after) if after.settled else after
-        self._namespaces[kind][place[0]][place[1]] = None
-        self._changed(kind, place, before, after, written_for)
-        return after
+            logger.error("%s is not understood: %s", key, error)
+            return
+        if known is not None and known.uid != after.uid:
+            self.drop(key, known)
+        before = self.get(key)
+        place = (key.namespace, key.name)
+        self._objects[key.kind][place] = _Packed(after) if after.settled else after
+        self._namespaces[key.kind][key.namespace][key.name] = None
+        self._changed(key.kind, place, before, after, written_for)
 
-    def drop(self, key: Key, uid: str, version: str) -> None:
+    def drop(self, key: Key, gone: Identity) -> None:
         """Forget an object that was deleted, unless a later one has taken its place."""
-        self._deleted[uid] = None
+        self._deleted[gone.uid] = None
         while len(self._deleted) > _REMEMBERED_DELETIONS:
             self._deleted.popitem(last=False)
-        place = (key.namespace, key.name)
-        before = self.get(key)
-        if before is None or (before.uid != uid and int(self._version_of(before)) > int(version)):
+        known = self.identity(key)
+        if known is None or (known.uid != gone.uid and int(known.version) > int(gone.version)):
             return
+        before = self.get(key)
+        place = (key.namespace, key.name)
         del self._objects[key.kind][place]
         names = self._namespaces[key.kind][key.namespace]
-        names.pop(key.name, None)
+        del names[key.name]
         if not names:
             del self._namespaces[key.kind][key.namespace]
         self._changed(key.kind, place, before, None, None)
-
-    def _version_of(self, resource: Resource) -> str:
-        return resource.metadata.resource_version
 
     def _changed(
         self,
@@ -149,12 +161,19 @@ class Cache:
             listener(before, after, written_for)
 
 
+def _identity(held: "Resource | _Packed") -> Identity:
+    if isinstance(held, _Packed):
+        return Identity(held.uid, held.version)
+    return Identity(held.uid, held.metadata.resource_version)
+
+
 class _Packed:
     """A settled object: history, kept as the JSON it is read from again when looked at."""
 
-    __slots__ = ("json", "version")
+    __slots__ = ("json", "uid", "version")
 
     def __init__(self, resource: Resource) -> None:
+        self.uid = resource.uid
         self.version = resource.metadata.resource_version
         self.json = resource.model_dump_json(by_alias=True, exclude_unset=True).encode()
 

@@ -5,7 +5,9 @@ resourceVersion; docs/decisions tells what that costs.
 """
 
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,11 +15,14 @@ import aiohttp
 import kopf
 
 from toyrental.kube import errors
+from toyrental.kube.connection import NoConnection
 from toyrental.shared.resource import API_VERSION, GROUP, VERSION, Key, Resource
 
 CONNECTIONS = 16
 TIMEOUT_SECONDS = 30
 PAGE = 500
+
+logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -53,6 +58,8 @@ class Client:
         tls = self._connection.as_ssl_context()
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=tls, keepalive_timeout=60),
+            proxy=self._connection.proxy_url,
+            trust_env=self._connection.trust_env,
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
             raise_for_status=False,
         )
@@ -141,9 +148,9 @@ class Client:
         body: Json | None = None,
         params: dict[str, str] | None = None,
     ) -> Json:
+        used = self._connection
         status, answer = await self._send(method, path, what, body, params)
-        if status == _UNAUTHORIZED:
-            await self._sign_in_again()
+        if status == _UNAUTHORIZED and await self._signed_in_anew(used):
             status, answer = await self._send(method, path, what, body, params)
         if status >= _BAD_REQUEST:
             raise errors.from_answer(what, status, answer)
@@ -170,9 +177,30 @@ class Client:
             why = str(error) or type(error).__name__
             raise errors.Unavailable(what, f"no answer from {url}: {why}") from error
 
-    async def _sign_in_again(self) -> None:
-        """Read the credentials anew: a service account's token changes while the pod runs."""
-        self._connection = self._connect()
+    async def _signed_in_anew(self, refused: kopf.ConnectionInfo) -> bool:
+        """Read the credentials again, and tell whether there are others than those refused.
+
+        A service account's token changes while the pod runs, and so may a client certificate.
+        """
+        if self._connection is not refused:
+            return True
+        try:
+            found = self._connect()
+        except NoConnection as error:
+            logger.warning("the credentials were refused and cannot be read again: %s", error)
+            return False
+        if found == refused:
+            return False
+        self._connection = found
+        if replace(found, token=None) != replace(refused, token=None):
+            await self._open_anew()
+        return True
+
+    async def _open_anew(self) -> None:
+        """Connect with the certificates that hold now."""
+        old, self._session = self._session, self._open()
+        if old is not None:
+            await old.close()
 
 
 _UNAUTHORIZED = 401

@@ -1,13 +1,18 @@
 """Where the API server is, and who the operator is to it."""
 
+import asyncio
 import logging
 import os
 from pathlib import Path
 
+import aiohttp
 import kopf
 import yaml
 
 KUBECONFIG = "KUBECONFIG"
+SIGN_IN_AGAIN_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class NoConnection(Exception):
@@ -40,13 +45,35 @@ def find(kubeconfig: Path | None) -> kopf.ConnectionInfo:
     return found
 
 
-def login(connection: kopf.ConnectionInfo, registry: kopf.OperatorRegistry) -> None:
-    """Let kopf use the connection that was found; in a pod the token is read anew when refused."""
+def login(
+    found: kopf.ConnectionInfo, registry: kopf.OperatorRegistry, observer: aiohttp.TraceConfig
+) -> None:
+    """Let kopf use the connection that was found, and have an observer told of its requests.
+
+    Refused credentials are read again: in a pod the token changes. Where they stay the same they
+    are tried again, for as long as it takes.
+    """
+    logins = 0
 
     @kopf.on.login(registry=registry)
-    def find_again(**_: object) -> kopf.ConnectionInfo:
-        try:
-            return find(None)
-        except NoConnection:
-            logging.getLogger(__name__).warning("the credentials cannot be read anew; keeping them")
-            return connection
+    async def sign_in(**_: object) -> kopf.AiohttpSession:
+        nonlocal found, logins
+        logins += 1
+        if logins > 1:
+            logger.warning("the API server refused the credentials; reading them again")
+            await asyncio.sleep(SIGN_IN_AGAIN_SECONDS)
+            try:
+                found = find(None)
+            except NoConnection as error:
+                logger.warning("the credentials cannot be read, the old ones are tried: %s", error)
+        return kopf.AiohttpSession(server=found.server, aiohttp_session=_session(found, observer))
+
+
+def _session(found: kopf.ConnectionInfo, observer: aiohttp.TraceConfig) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
+        headers=found.as_http_headers(),
+        proxy=found.proxy_url,
+        trust_env=found.trust_env,
+        trace_configs=[observer],
+    )

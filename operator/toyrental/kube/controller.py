@@ -18,6 +18,7 @@ from toyrental.shared.resource import Key, Resource
 
 WORKERS = 8
 MOST_STEPS = 32
+LONGEST_RECONCILE_SECONDS = 120.0
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,6 @@ class Controller:
         self._clock = clock
         self._queue: WorkQueue[Key] = WorkQueue()
         self._idle: set[asyncio.Task[None]] = set()
-        self._workers: list[asyncio.Task[None]] = []
         self._stopping = False
 
     @property
@@ -92,17 +92,19 @@ class Controller:
         for key in keys:
             self._queue.add(key)
 
-    def start(self) -> None:
-        """Begin to work."""
-        self._workers = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
+    def start(self) -> list[asyncio.Task[None]]:
+        """Begin to work; return the workers, none of which ever ends by itself."""
+        return [asyncio.create_task(self._work()) for _ in range(WORKERS)]
 
-    async def stop(self) -> None:
-        """Finish what is in hand, and stop; what is left in the queue is found again at start."""
+    def stop(self) -> None:
+        """Take up nothing more, and let each worker end when it has finished what is in hand.
+
+        What is left in the queue is found again at the next start.
+        """
         self._stopping = True
         self._queue.close()
         for worker in self._idle:
             worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
 
     async def _work(self) -> None:
         while not self._stopping:
@@ -133,7 +135,8 @@ class Controller:
     async def _reconcile(self, key: Key) -> None:
         with structlog.contextvars.bound_contextvars(**self._log_context(key)):
             try:
-                look_again = await self._reconciler.reconcile(key)
+                async with asyncio.timeout(LONGEST_RECONCILE_SECONDS):
+                    look_again = await self._reconciler.reconcile(key)
             except errors.Conflict:
                 self._queue.retry(key)
             except errors.ApiError as error:
@@ -142,6 +145,14 @@ class Controller:
             except Unfinished as error:
                 logger.warning("%s", error)
                 self._queue.retry(key)
+            except TimeoutError:
+                seconds = self._queue.retry(key)
+                logger.error("reconciling took too long; looking again in %.1f s", seconds)
+            except asyncio.CancelledError:
+                if _asked_to_end():
+                    raise
+                seconds = self._queue.retry(key)
+                logger.exception("reconciling was broken off; looking again in %.1f s", seconds)
             except Exception:
                 seconds = self._queue.retry(key)
                 logger.exception("reconciling failed; looking again in %.1f s", seconds)
@@ -150,3 +161,9 @@ class Controller:
                 if look_again is not None:
                     wait = (look_again - self._clock()).total_seconds()
                     self._queue.add_after(key, max(wait, 0.0))
+
+
+def _asked_to_end() -> bool:
+    """Tell whether it is this very task that was cancelled, and not one that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -6,22 +6,28 @@ controllers. kopf itself writes nothing. docs/decisions tells why.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import random
+import signal
+import threading
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
 import kopf
 
 from toyrental.kube import connection
-from toyrental.kube.cache import Cache
+from toyrental.kube.cache import Cache, Identity
 from toyrental.kube.client import Client
 from toyrental.kube.controller import Controller
 from toyrental.kube.errors import ApiError
+from toyrental.kube.listings import Listings
 from toyrental.shared.resource import GROUP, VERSION, Key, Resource
 
 SWEEP_SECONDS = 300.0
-SWEEP_AFTER_RELIST_SECONDS = 1.0
-SETTLING_SECONDS = 20.0
+SWEEP_AGAIN_SECONDS = 5.0
+WATCH_AGAIN_SECONDS = 2.0
+FINISHING_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -57,17 +63,16 @@ class Engine:
         client: Client,
         cache: Cache,
         controllers: Iterable[Controller],
-        kinds: Iterable[type[Resource]],
         scope: Scope,
+        sweep_seconds: float = SWEEP_SECONDS,
     ) -> None:
         self._client = client
         self._cache = cache
         self._controllers = tuple(controllers)
-        self._kinds = tuple(kinds)
         self._scope = scope
-        self._sweeps: dict[str, asyncio.TimerHandle] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._started = 0.0
+        self._sweep_seconds = sweep_seconds
+        self._listings = Listings(cache, self._sweep_until_done)
+        self._stop = asyncio.Event()
         cache.listen(self._wake)
 
     def _wake(
@@ -76,87 +81,138 @@ class Engine:
         for controller in self._controllers:
             controller.changed(before, after, written_for)
 
-    async def run(self, found: kopf.ConnectionInfo, liveness_endpoint: str | None) -> None:
-        """Fill the cache, start the controllers, and watch until a signal ends it."""
-        for kind in self._kinds:
+    async def run(
+        self,
+        found: kopf.ConnectionInfo,
+        liveness_endpoint: str | None,
+        beside: Iterable[asyncio.Task[None]] = (),
+    ) -> None:
+        """Fill the cache, start the controllers, and watch until a signal ends it.
+
+        A task that ends though it never should, a worker or one of those beside, ends the whole
+        with its error: half an operator looks well and is not.
+        """
+        for kind in self._cache.kinds:
             await self.sweep(kind.SERVED.kind)
+        workers: list[asyncio.Task[None]] = []
         for controller in self._controllers:
             controller.look_at(self._cache.keys(controller.kind))
-            controller.start()
-        self._started = asyncio.get_running_loop().time()
+            workers += controller.start()
         sweeping = asyncio.create_task(self._sweep_now_and_then())
-        ready = asyncio.Event()
-        telling = asyncio.create_task(_tell(ready))
-        try:
-            await kopf.operator(
-                registry=self._registry(found),
-                settings=_settings(),
-                standalone=True,
-                clusterwide=not self._scope.named,
-                namespaces=self._scope.named,
-                liveness_endpoint=liveness_endpoint,
-                ready_flag=ready,
-            )
-        finally:
-            telling.cancel()
-            sweeping.cancel()
-            for timer in self._sweeps.values():
-                timer.cancel()
-            await asyncio.gather(sweeping, *self._tasks, return_exceptions=True)
-            await asyncio.gather(*(controller.stop() for controller in self._controllers))
+        finishing = asyncio.create_task(self._finish(workers))
+        # The last of all: kopf takes every task that is younger than its run for its own.
+        watching = asyncio.create_task(self._watch(found, liveness_endpoint))
+        endless = (sweeping, *workers, *beside)
+        await asyncio.wait([finishing, watching, *endless], return_when=asyncio.FIRST_COMPLETED)
+        dead = [] if self._stop.is_set() else [task for task in endless if task.done()]
+        self._stop.set()
+        await asyncio.gather(finishing, watching)
+        self._listings.close()
+        sweeping.cancel()
+        for task in dead:
+            await task
+            raise RuntimeError("a task ended that never should")
+
+    async def _finish(self, workers: Collection[asyncio.Task[None]]) -> None:
+        """When told to stop, have the workers finish what is in hand.
+
+        What takes too long, such as a provider that does not answer, is broken off as a crash
+        would: that is always safe.
+        """
+        await self._stop.wait()
+        for controller in self._controllers:
+            controller.stop()
+        if workers:
+            _, unfinished = await asyncio.wait(workers, timeout=FINISHING_SECONDS)
+            for worker in unfinished:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _watch(self, found: kopf.ConnectionInfo, liveness_endpoint: str | None) -> None:
+        """Run kopf until it is told to stop; should it fail, begin anew."""
+        while not self._stop.is_set():
+            try:
+                await self._run_kopf(found, liveness_endpoint)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the shops stay open
+                logger.error("watching failed and is begun anew: %s", error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), WATCH_AGAIN_SECONDS)
+
+    async def _run_kopf(self, found: kopf.ConnectionInfo, liveness_endpoint: str | None) -> None:
+        """Watch until told to stop: caches are full and controllers work when it begins."""
+        ours = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=self._registry(found),
+            settings=_settings(),
+            standalone=True,
+            clusterwide=not self._scope.named,
+            namespaces=self._scope.named,
+            liveness_endpoint=liveness_endpoint,
+            stop_flag=self._stop,
+        )
+        self._heed_signals()
+        logger.info("ready")
+        await kopf.run_tasks(tasks, ignored=ours)
+
+    def _heed_signals(self) -> None:
+        """Have SIGTERM and Ctrl-C end it in good order.
+
+        kopf's own handlers, which these replace, lose a signal that comes between two of its runs.
+        """
+        if threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._stop.set)
 
     def _registry(self, found: kopf.ConnectionInfo) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
-        connection.login(found, registry)
-        for kind in self._kinds:
+        connection.login(found, registry, self._listings.observer())
+        for kind in self._cache.kinds:
             kopf.on.event(GROUP, VERSION, kind.SERVED.plural, registry=registry)(self._observe)
         return registry
 
     async def _observe(self, event: kopf.RawEvent, **_: Any) -> None:
         """Take an event of the watch into the cache."""
         raw: Any = event["object"]
-        kind, metadata = raw["kind"], raw["metadata"]
+        metadata = raw["metadata"]
         if not self._scope.serves(metadata["namespace"]):
             return
+        key = Key(raw["kind"], metadata["namespace"], metadata["name"])
         if event["type"] == "DELETED":
-            key = Key(kind, metadata["namespace"], metadata["name"])
-            self._cache.drop(key, metadata["uid"], metadata["resourceVersion"])
+            self._cache.drop(key, Identity(metadata["uid"], metadata["resourceVersion"]))
             return
-        if event["type"] is None:
-            self._listed_again(kind)
         self._cache.put(raw)
-
-    def _listed_again(self, kind: str) -> None:
-        """Sweep soon after kopf had to list a kind anew: it does not say what was deleted."""
-        loop = asyncio.get_running_loop()
-        if kind in self._sweeps or loop.time() < self._started + SETTLING_SECONDS:
-            return
-        self._sweeps[kind] = loop.call_later(SWEEP_AFTER_RELIST_SECONDS, self._sweep_soon, kind)
-
-    def _sweep_soon(self, kind: str) -> None:
-        self._sweeps.pop(kind, None)
-        task = asyncio.create_task(self._try_sweep(kind))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if event["type"] is None:
+            self._listings.showed(key, metadata["uid"])
 
     async def _sweep_now_and_then(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            for kind in self._kinds:
-                await self._try_sweep(kind.SERVED.kind)
+        """Look at everything anew from time to time, whatever has or has not been heard of it.
 
-    async def _try_sweep(self, kind: str) -> None:
-        try:
-            await self.sweep(kind)
-        except ApiError as error:
-            logger.warning("the sweep of %s did not finish: %s", kind, error)
+        That is a net below all else: for an event that was lost, and for a clock that was set.
+        """
+        while True:
+            await asyncio.sleep(self._sweep_seconds)
+            for kind in self._cache.kinds:
+                await self._sweep_until_done(kind.SERVED.kind)
+            for controller in self._controllers:
+                controller.look_at(self._cache.live_keys(controller.kind))
+
+    async def _sweep_until_done(self, kind: str) -> None:
+        while True:
+            try:
+                await self.sweep(kind)
+            except ApiError as error:
+                logger.warning("the sweep of %s did not finish and is begun anew: %s", kind, error)
+                await asyncio.sleep(SWEEP_AGAIN_SECONDS)
+            else:
+                return
 
     async def sweep(self, kind: str) -> None:
         """Make the cache agree with a list of a kind: take in what it lacks, forget ghosts.
 
         A ghost is an object that the list lacks and that was known before the list was begun.
         """
-        known = {key: self._cache.get(key) for key in self._cache.keys(kind)}
+        known = self._cache.identities(kind)
         for namespace in self._scope.named or (None,):
             async for page in self._client.list(kind, namespace):
                 for raw in page["items"]:
@@ -168,14 +224,7 @@ class Engine:
                     known.pop(Key(kind, metadata["namespace"], metadata["name"]), None)
                 await asyncio.sleep(0)
         for key, ghost in known.items():
-            if ghost is not None:
-                self._cache.drop(key, ghost.uid, ghost.metadata.resource_version)
-
-
-async def _tell(ready: asyncio.Event) -> None:
-    """Say when the caches are full, the controllers work, and a signal ends it in good order."""
-    await ready.wait()
-    logger.info("ready")
+            self._cache.drop(key, ghost)
 
 
 def _settings() -> kopf.OperatorSettings:
@@ -183,9 +232,21 @@ def _settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.queueing.idle_timeout = 1.0
+    settings.networking.error_backoffs = _Patience()
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.persistence.progress_storage = _NoProgress()
+    # It would end the process ten minutes after a run of kopf that failed.
+    settings.process.ultimate_exiting_timeout = None
     return settings
+
+
+class _Patience:
+    """Pauses between tries of a list or a watch, for as long as the API server is in trouble."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (0.5, 1, 2, 4)
+        while True:
+            yield random.uniform(4, 8)  # noqa: S311 - spreads load, guards nothing
 
 
 class _NoDiffs(kopf.DiffBaseStorage):

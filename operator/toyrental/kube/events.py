@@ -42,6 +42,8 @@ class Recorder:
                 await self._client.create_event(namespace, body)
             except errors.ApiError as error:
                 logger.debug("an Event is lost: %s", error)
+            except Exception:
+                logger.exception("an Event is lost")
             finally:
                 self._waiting.task_done()
 

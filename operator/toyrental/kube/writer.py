@@ -38,18 +38,16 @@ class Writer:
             logger.info("%s: %s: %s", regarding.key, write.event.reason, write.event.note)
             self._recorder.record(regarding, write.event)
 
-    async def refresh(self, key: Key) -> Resource | None:
-        """Read an object from the API server into the cache, and return it if it is there."""
-        known = self._cache.get(key)
+    async def refresh(self, key: Key) -> None:
+        """Have the cache know of an object what the API server knows, also that it is gone."""
+        known = self._cache.identity(key)
         try:
             raw = await self._client.get(key)
         except errors.NotFound:
             if known is not None:
-                self._cache.drop(key, known.uid, known.metadata.resource_version)
-            return None
-        if known is not None and known.uid != raw["metadata"]["uid"]:
-            self._cache.drop(key, known.uid, known.metadata.resource_version)
-        return self._cache.put(raw)
+                self._cache.drop(key, known)
+        else:
+            self._cache.put(raw)
 
     async def _create(self, resource: Resource, by: Key) -> None:
         try:
