@@ -3,42 +3,47 @@
 A commit has reached the disk before it returns (write-ahead log, `synchronous=FULL`), so what a
 caller was told survives `kill -9` and a loss of power, and a request cut short leaves no trace.
 The tables enforce the rules of money themselves, whatever the code above them does: an idempotency
-key takes or returns money at most once, and refunds of a charge never exceed it.
+key takes or returns money at most once in its life, and refunds of a charge never exceed it. A key
+begins a new life only by being forgotten; lives are counted from 1.
 """
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import NamedTuple, Self
 
 from toyrental.simulator.answers import Answer
 from toyrental.simulator.models import Charge, Decline, Metadata, Refund
 
 # Marks the file as ours ("TOYL"), so that another program's database is never written to.
 _APPLICATION_ID = 0x544F594C
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _BUSY_SECONDS = 5.0
 _SCHEMA = (
     """
     CREATE TABLE answers (
         idempotency_key TEXT PRIMARY KEY,
+        key_life INTEGER NOT NULL,
         request TEXT NOT NULL,
         status INTEGER NOT NULL,
-        body TEXT NOT NULL
+        body TEXT NOT NULL,
+        created REAL NOT NULL
     ) WITHOUT ROWID
     """,
     """
     CREATE TABLE charges (
         seq INTEGER PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
-        idempotency_key TEXT NOT NULL UNIQUE,
+        idempotency_key TEXT NOT NULL,
+        key_life INTEGER NOT NULL,
         amount INTEGER NOT NULL CHECK (amount > 0),
         amount_refunded INTEGER NOT NULL CHECK (amount_refunded BETWEEN 0 AND amount),
         currency TEXT NOT NULL,
         customer TEXT,
         payment_uid TEXT NOT NULL,
         metadata TEXT NOT NULL,
-        created INTEGER NOT NULL
+        created REAL NOT NULL,
+        UNIQUE (idempotency_key, key_life)
     )
     """,
     "CREATE INDEX charges_by_payment ON charges (payment_uid)",
@@ -46,13 +51,15 @@ _SCHEMA = (
     CREATE TABLE refunds (
         seq INTEGER PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
-        idempotency_key TEXT NOT NULL UNIQUE,
+        idempotency_key TEXT NOT NULL,
+        key_life INTEGER NOT NULL,
         charge TEXT NOT NULL REFERENCES charges (id),
         amount INTEGER NOT NULL CHECK (amount > 0),
         currency TEXT NOT NULL,
         payment_uid TEXT NOT NULL,
         metadata TEXT NOT NULL,
-        created INTEGER NOT NULL
+        created REAL NOT NULL,
+        UNIQUE (idempotency_key, key_life)
     )
     """,
     "CREATE INDEX refunds_by_charge ON refunds (charge)",
@@ -60,21 +67,43 @@ _SCHEMA = (
     """
     CREATE TABLE declines (
         seq INTEGER PRIMARY KEY,
-        idempotency_key TEXT NOT NULL UNIQUE,
+        idempotency_key TEXT NOT NULL,
+        key_life INTEGER NOT NULL,
         amount INTEGER NOT NULL,
         currency TEXT NOT NULL,
         payment_uid TEXT NOT NULL,
         rental_uid TEXT NOT NULL,
         code TEXT NOT NULL,
         decline_code TEXT NOT NULL,
-        created INTEGER NOT NULL
+        created REAL NOT NULL,
+        UNIQUE (idempotency_key, key_life)
     )
     """,
 )
+# Version 1 knew neither the lives of keys nor parts of seconds. Its tables are set aside, made
+# anew, and filled: a key that it remembers is in its first life.
+_COPIED = {
+    "answers": "idempotency_key, request, status, body",
+    "charges": "seq, id, idempotency_key, amount, amount_refunded, currency, customer, payment_uid,"
+    " metadata, created",
+    "refunds": "seq, id, idempotency_key, charge, amount, currency, payment_uid, metadata, created",
+    "declines": "seq, idempotency_key, amount, currency, payment_uid, rental_uid, code,"
+    " decline_code, created",
+}
+_INDICES = ("charges_by_payment", "refunds_by_charge", "refunds_by_payment")
 
 
 class LedgerUnusableError(Exception):
     """The file cannot serve as a ledger; the message is one sentence for a person."""
+
+
+class Remembered(NamedTuple):
+    """The request that an idempotency key stands for, its answer, and when that was given."""
+
+    request: str
+    answer: Answer
+    created: float
+    key_life: int
 
 
 class Ledger:
@@ -130,28 +159,49 @@ class Ledger:
         """Read from the file, to find out whether that is possible."""
         self._connection.execute("SELECT seq FROM charges LIMIT 1").fetchone()
 
-    def answer(self, key: str) -> tuple[str, Answer] | None:
-        """Give the request that first used the idempotency key, and its answer."""
+    def answer(self, key: str) -> Remembered | None:
+        """Give what is remembered of an idempotency key."""
         row = self._connection.execute(
-            "SELECT request, status, body FROM answers WHERE idempotency_key = ?", (key,)
+            "SELECT * FROM answers WHERE idempotency_key = ?", (key,)
         ).fetchone()
-        return None if row is None else (row["request"], Answer(row["status"], row["body"]))
+        if row is None:
+            return None
+        answer = Answer(row["status"], row["body"])
+        return Remembered(row["request"], answer, row["created"], row["key_life"])
 
-    def add_answer(self, key: str, request: str, answer: Answer) -> None:
-        """Remember what a request with this idempotency key is answered, now and ever after."""
+    def add_answer(self, key: str, remembered: Remembered) -> None:
+        """Remember what a request with this idempotency key is answered, all through its life."""
         self._connection.execute(
-            "INSERT INTO answers (idempotency_key, request, status, body) VALUES (?, ?, ?, ?)",
-            (key, request, answer.status, answer.body),
+            "INSERT INTO answers (idempotency_key, key_life, request, status, body, created)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                key,
+                remembered.key_life,
+                remembered.request,
+                remembered.answer.status,
+                remembered.answer.body,
+                remembered.created,
+            ),
         )
+
+    def forget_answer(self, key: str) -> None:
+        """Forget an idempotency key; what it moved stays in the books."""
+        self._connection.execute("DELETE FROM answers WHERE idempotency_key = ?", (key,))
+
+    def clear(self) -> None:
+        """Empty the books."""
+        for table in ("answers", "declines", "refunds", "charges"):
+            self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 # names from here
 
     def add_charge(self, charge: Charge) -> None:
         """Record money taken."""
         self._connection.execute(
-            "INSERT INTO charges (id, idempotency_key, amount, amount_refunded, currency, customer,"
-            " payment_uid, metadata, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO charges (id, idempotency_key, key_life, amount, amount_refunded, currency,"
+            " customer, payment_uid, metadata, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 charge.id,
                 charge.idempotency_key,
+                charge.key_life,
                 charge.amount,
                 charge.amount_refunded,
                 charge.currency,
@@ -169,11 +219,12 @@ class Ledger:
             (refund.amount, refund.charge),
         )
         self._connection.execute(
-            "INSERT INTO refunds (id, idempotency_key, charge, amount, currency, payment_uid,"
-            " metadata, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO refunds (id, idempotency_key, key_life, charge, amount, currency,"
+            " payment_uid, metadata, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 refund.id,
                 refund.idempotency_key,
+                refund.key_life,
                 refund.charge,
                 refund.amount,
                 refund.currency,
@@ -186,10 +237,11 @@ class Ledger:
     def add_decline(self, decline: Decline) -> None:
         """Record that a card said no."""
         self._connection.execute(
-            "INSERT INTO declines (idempotency_key, amount, currency, payment_uid, rental_uid,"
-            " code, decline_code, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO declines (idempotency_key, key_life, amount, currency, payment_uid,"
+            " rental_uid, code, decline_code, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 decline.idempotency_key,
+                decline.key_life,
                 decline.amount,
                 decline.currency,
                 decline.payment_uid,
@@ -248,13 +300,16 @@ class Ledger:
 
     def _prepare(self, path: str) -> None:
         self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA foreign_keys = ON")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._require_ours(path)
         self._connection.execute("PRAGMA journal_mode = WAL")
         with self.transaction():
             if self._pragma("application_id") != _APPLICATION_ID:
                 self._create()
+            elif self._pragma("user_version") != _SCHEMA_VERSION:
+                self._upgrade()
+        # From here on: while tables are made anew, a reference may hang in the air.
+        self._connection.execute("PRAGMA foreign_keys = ON")
 
     def _require_ours(self, path: str) -> None:
         tables = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
@@ -263,7 +318,7 @@ class Ledger:
         if self._pragma("application_id") != _APPLICATION_ID:
             raise _unusable(path, "it is the database of another program")
         version = self._pragma("user_version")
-        if version != _SCHEMA_VERSION:
+        if not 1 <= version <= _SCHEMA_VERSION:
             raise _unusable(
                 path, f"its schema is version {version}, this program knows {_SCHEMA_VERSION}"
             )
@@ -274,6 +329,25 @@ class Ledger:
         # Pragmas take no parameters; both are constants of this module.
         self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
+    def _upgrade(self) -> None:
+        # The words of SQL are constants of this module.
+        for index in _INDICES:
+            self._connection.execute(f"DROP INDEX {index}")
+        self._connection.execute("PRAGMA legacy_alter_table = ON")
+        for table in _COPIED:
+            self._connection.execute(f"ALTER TABLE {table} RENAME TO {table}_1")
+        self._connection.execute("PRAGMA legacy_alter_table = OFF")
+        self._create()
+        for table, columns in _COPIED.items():
+            added, values = (
+                ("key_life", "1") if table != "answers" else ("key_life, created", "1, 0")
+            )
+            self._connection.execute(
+                f"INSERT INTO {table} ({columns}, {added}) SELECT {columns}, {values}"  # noqa: S608
+                f" FROM {table}_1"
+            )
+            self._connection.execute(f"DROP TABLE {table}_1")
 
     def _pragma(self, name: str) -> int:
         value: int = self._connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -291,6 +365,7 @@ def _charge(row: sqlite3.Row) -> Charge:
     return Charge(
         id=row["id"],
         idempotency_key=row["idempotency_key"],
+        key_life=row["key_life"],
         amount=row["amount"],
         amount_refunded=row["amount_refunded"],
         currency=row["currency"],
@@ -304,6 +379,7 @@ def _refund(row: sqlite3.Row) -> Refund:
     return Refund(
         id=row["id"],
         idempotency_key=row["idempotency_key"],
+        key_life=row["key_life"],
         charge=row["charge"],
         amount=row["amount"],
         currency=row["currency"],
@@ -315,6 +391,7 @@ def _refund(row: sqlite3.Row) -> Refund:
 def _decline(row: sqlite3.Row) -> Decline:
     return Decline(
         idempotency_key=row["idempotency_key"],
+        key_life=row["key_life"],
         amount=row["amount"],
         currency=row["currency"],
         payment_uid=row["payment_uid"],

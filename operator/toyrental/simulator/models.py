@@ -1,7 +1,7 @@
 """What is asked of the simulator, and what its ledger remembers.
 
 Amounts are integers in the currency's minor units (KRW has no decimals, so 15000 is 15,000 won);
-times are whole seconds since 1970 (UTC), as payment providers give them. JSON is camelCase.
+times are seconds since 1970 (UTC), shown whole, as payment providers give them. JSON is camelCase.
 """
 
 from typing import Annotated, Any, Self
@@ -19,7 +19,9 @@ Identifier = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 MetadataValue = Annotated[str, StringConstraints(max_length=500)]
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
+    """Strict, and written in camelCase outside."""
+
     model_config = ConfigDict(
         frozen=True,
         strict=True,
@@ -31,7 +33,7 @@ class _Model(BaseModel):
     )
 
 
-class Metadata(_Model):
+class Metadata(Model):
     """The caller's own names for what is paid; further entries are kept and given back as well."""
 
     model_config = ConfigDict(extra="allow")
@@ -50,7 +52,7 @@ class Metadata(_Model):
         return self
 
 
-class ChargeRequest(_Model):
+class ChargeRequest(Model):
     """Take `amount` of `currency` from the card behind the token `method`."""
 
     amount: Amount
@@ -60,7 +62,7 @@ class ChargeRequest(_Model):
     metadata: Metadata
 
 
-class RefundRequest(_Model):
+class RefundRequest(Model):
     """Give `amount` of the charge back, in the charge's currency."""
 
     charge: Identifier
@@ -68,7 +70,7 @@ class RefundRequest(_Model):
     metadata: Metadata
 
 
-class ChargeQuery(_Model):
+class ChargeQuery(Model):
     """Which charges to list, newest first; `limit` counts them."""
 
     # Query parameters arrive as text, so numbers are read from it here and only here.
@@ -84,17 +86,18 @@ class RefundQuery(ChargeQuery):
     charge: Identifier | None = None
 
 
-class Charge(_Model):
+class Charge(Model):
     """Money that was taken."""
 
     id: str
     idempotency_key: str
+    key_life: int
     amount: int
     amount_refunded: int
     currency: str
     customer: str | None
     metadata: Metadata
-    created: int
+    created: float
 
     def resource(self) -> dict[str, Any]:
         """Give the charge as the API shows it."""
@@ -107,7 +110,7 @@ class Charge(_Model):
             "currency": self.currency,
             "customer": self.customer,
             "metadata": self.metadata.model_dump(),
-            "created": self.created,
+            "created": int(self.created),
         }
 
     def entry(self) -> dict[str, Any]:
@@ -120,20 +123,21 @@ class Charge(_Model):
             "currency": self.currency,
             "paymentUID": self.metadata.payment_uid,
             "rentalUID": self.metadata.rental_uid,
-            "created": self.created,
+            "created": int(self.created),
         }
 
 
-class Refund(_Model):
+class Refund(Model):
     """Money of a charge that was given back."""
 
     id: str
     idempotency_key: str
+    key_life: int
     charge: str
     amount: int
     currency: str
     metadata: Metadata
-    created: int
+    created: float
 
     def resource(self) -> dict[str, Any]:
         """Give the refund as the API shows it."""
@@ -145,7 +149,7 @@ class Refund(_Model):
             "amount": self.amount,
             "currency": self.currency,
             "metadata": self.metadata.model_dump(),
-            "created": self.created,
+            "created": int(self.created),
         }
 
     def entry(self) -> dict[str, Any]:
@@ -158,22 +162,23 @@ class Refund(_Model):
             "currency": self.currency,
             "paymentUID": self.metadata.payment_uid,
             "rentalUID": self.metadata.rental_uid,
-            "created": self.created,
+            "created": int(self.created),
         }
 
 
-class Decline(_Model):
+class Decline(Model):
     """A card that said no: no money moved."""
 
     idempotency_key: str
+    key_life: int
     amount: int
     currency: str
     payment_uid: str = Field(alias="paymentUID")
     rental_uid: str = Field(alias="rentalUID")
     code: str
     decline_code: str
-    created: int
+    created: float
 
     def entry(self) -> dict[str, Any]:
         """Give the decline as a line of the ledger."""
-        return self.model_dump()
+        return self.model_dump(exclude={"key_life"}) | {"created": int(self.created)}

@@ -8,8 +8,16 @@ from typing import NamedTuple
 
 from toyrental.simulator import answers
 from toyrental.simulator.answers import Answer, RefusedError
-from toyrental.simulator.ledger import Ledger
-from toyrental.simulator.models import Charge, ChargeRequest, Decline, Refund, RefundRequest
+from toyrental.simulator.ledger import Ledger, Remembered
+from toyrental.simulator.models import (
+    Charge,
+    ChargeQuery,
+    ChargeRequest,
+    Decline,
+    Refund,
+    RefundQuery,
+    RefundRequest,
+)
 from toyrental.simulator.tokens import OUTCOMES, CardDecline
 
 
@@ -20,8 +28,33 @@ class Reply(NamedTuple):
     replayed: bool
 
 
-def _now() -> int:
-    return int(time.time())
+class KeyLife(NamedTuple):
+    """An idempotency key, and how many times it has been new."""
+
+    key: str
+    number: int
+
+
+class Conduct:
+    """How the provider conducts itself in one request: here, as it should.
+
+    Each question is asked only when its answer matters.
+    """
+
+    def forgets(self, age: float) -> bool:  # noqa: ARG002
+        """Tell whether an idempotency key first used `age` seconds ago is forgotten."""
+        return False
+
+    def decline(self) -> CardDecline | None:
+        """Decline a charge whose card would pay."""
+        return None
+
+    def hides(self, age: float) -> bool:  # noqa: ARG002
+        """Tell whether look-up does not find yet what was recorded `age` seconds ago."""
+        return False
+
+
+NORMAL = Conduct()
 
 
 class Provider:
@@ -31,11 +64,11 @@ class Provider:
     with the same parameters gets it again. A request that is `RefusedError` leaves its key unused.
     """
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], int] = _now) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
         self._ledger = ledger
         self._clock = clock
 
-    def charge(self, key: str, request: ChargeRequest) -> Reply:
+    def charge(self, key: str, request: ChargeRequest, conduct: Conduct = NORMAL) -> Reply:
         """Take the money, or decline as the token says.
 
         Raises `RefusedError` for an unknown token and for a key used with other parameters.
@@ -43,36 +76,69 @@ class Provider:
         if request.method not in OUTCOMES:
             raise RefusedError(answers.unknown_method())
         asked = _asked("charge", request.model_dump())
-        return self._once(key, asked, lambda: self._take(key, request))
+        return self._once(key, asked, conduct, lambda life: self._take(life, request, conduct))
 
-    def refund(self, key: str, request: RefundRequest) -> Reply:
+    def refund(self, key: str, request: RefundRequest, conduct: Conduct = NORMAL) -> Reply:
         """Give money of a charge back, never more than was taken.
 
         Raises `RefusedError` for a key used with other parameters.
         """
         asked = _asked("refund", request.model_dump())
-        return self._once(key, asked, lambda: self._give_back(key, request))
+        return self._once(key, asked, conduct, lambda life: self._give_back(life, request))
 
-    def _once(self, key: str, asked: str, act: Callable[[], Answer]) -> Reply:
+    def find_charge(self, charge_id: str, conduct: Conduct = NORMAL) -> Charge | None:
+        """Look a charge up by its id."""
+        charge = self._ledger.charge(charge_id)
+        return None if charge is None or self._hidden(charge, conduct) else charge
+
+    def find_charges(self, query: ChargeQuery, conduct: Conduct = NORMAL) -> list[Charge]:
+        """Look charges up, newest first: as many as asked for, and one more if there is one."""
+        most = query.limit + 1
+        # What is hidden does not count, so its number has to be known before the limit can be.
+        limit = most if conduct is NORMAL else -1
+        found = self._ledger.charges(payment_uid=query.payment_uid, limit=limit)
+        return [charge for charge in found if not self._hidden(charge, conduct)][:most]
+
+    def find_refunds(self, query: RefundQuery, conduct: Conduct = NORMAL) -> list[Refund]:
+        """Look refunds up, newest first: as many as asked for, and one more if there is one."""
+        most = query.limit + 1
+        limit = most if conduct is NORMAL else -1
+        found = self._ledger.refunds(
+            charge=query.charge, payment_uid=query.payment_uid, limit=limit
+        )
+        return [refund for refund in found if not self._hidden(refund, conduct)][:most]
+
+    def _hidden(self, entry: Charge | Refund, conduct: Conduct) -> bool:
+        return conduct is not NORMAL and conduct.hides(self._clock() - entry.created)
+
+    def _once(
+        self, key: str, asked: str, conduct: Conduct, act: Callable[[KeyLife], Answer]
+    ) -> Reply:
         # One transaction: the money and the memory of having moved it are kept or lost together.
         with self._ledger.transaction():
             earlier = self._ledger.answer(key)
+            life = KeyLife(key, 1)
+            if earlier is not None and conduct.forgets(self._clock() - earlier.created):
+                self._ledger.forget_answer(key)
+                life = KeyLife(key, earlier.key_life + 1)
+                earlier = None
             if earlier is None:
-                answer = act()
-                self._ledger.add_answer(key, asked, answer)
+                answer = act(life)
+                made = Remembered(asked, answer, self._clock(), life.number)
+                self._ledger.add_answer(key, made)
                 return Reply(answer, replayed=False)
-        first_asked, answer = earlier
-        if first_asked != asked:
-            raise RefusedError(answers.key_mismatch(_differing(first_asked, asked)))
-        return Reply(answer, replayed=True)
+        if earlier.request != asked:
+            raise RefusedError(answers.key_mismatch(_differing(earlier.request, asked)))
+        return Reply(earlier.answer, replayed=True)
 
-    def _take(self, key: str, request: ChargeRequest) -> Answer:
-        decline = OUTCOMES[request.method]
+    def _take(self, life: KeyLife, request: ChargeRequest, conduct: Conduct) -> Answer:
+        decline = OUTCOMES[request.method] or conduct.decline()
         if decline is not None:
-            return self._decline(key, request, decline)
+            return self._decline(life, request, decline)
         charge = Charge(
             id=_new_id("ch"),
-            idempotency_key=key,
+            idempotency_key=life.key,
+            key_life=life.number,
             amount=request.amount,
             amount_refunded=0,
             currency=request.currency,
@@ -83,10 +149,11 @@ class Provider:
         self._ledger.add_charge(charge)
         return answers.ok(charge.resource())
 
-    def _decline(self, key: str, request: ChargeRequest, decline: CardDecline) -> Answer:
+    def _decline(self, life: KeyLife, request: ChargeRequest, decline: CardDecline) -> Answer:
         self._ledger.add_decline(
             Decline(
-                idempotency_key=key,
+                idempotency_key=life.key,
+                key_life=life.number,
                 amount=request.amount,
                 currency=request.currency,
                 payment_uid=request.metadata.payment_uid,
@@ -98,7 +165,7 @@ class Provider:
         )
         return answers.declined(decline)
 
-    def _give_back(self, key: str, request: RefundRequest) -> Answer:
+    def _give_back(self, life: KeyLife, request: RefundRequest) -> Answer:
         charge = self._ledger.charge(request.charge)
         if charge is None:
             return answers.unknown_charge("charge")
@@ -107,7 +174,8 @@ class Provider:
             return obstacle
         refund = Refund(
             id=_new_id("re"),
-            idempotency_key=key,
+            idempotency_key=life.key,
+            key_life=life.number,
             charge=charge.id,
             amount=request.amount,
             currency=charge.currency,
