@@ -164,10 +164,21 @@ def waiting_for_toy(s: Situation) -> Finding:
         )
     if not any(bookings.payable(toy, s.store) for toy in toys):
         return _not_payable(s)
+    if _moves(s):
+        return false(
+            Reason.MOVING,
+            "The toy that was promised cannot be had; another one is being booked for the order.",
+        )
     return false(
         Reason.NO_TOY_AVAILABLE,
         "No toy that was asked for is free for the period; the order waits its turn in line.",
     )
+
+
+def _moves(s: Situation) -> bool:
+    """Whether an order that had a toy is about to get another one."""
+    had_one = s.rental.phase is not RentalPhase.PENDING
+    return had_one and bookings.toy_for(s.rental, s.shop, s.store, s.now) is not None
 
 
 _NO_PAYMENT_GATEWAY = false(

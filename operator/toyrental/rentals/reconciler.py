@@ -52,6 +52,10 @@ class RentalReconciler:
                     yield from self._line(toy.namespace)
             case Payment() as payment:
                 yield Key(self.kind, payment.namespace, payment.spec.rental_ref.name)
+            case RepairTicket() as ticket if after is None:
+                # The name of an order's ticket is the order's uid; another's may have stood there.
+                for booked in self._cache.find("Toy", BOOKED_BY, ticket.name):
+                    yield from _booked_rentals(booked)
             case Store() as store:
                 yield from self._cache.keys_under(self.kind, LIVE, store.namespace)
             case _:

@@ -12,7 +12,7 @@ from toyrental.payments.models import SETTLE, Method, Payment, PaymentSpec
 from toyrental.rentals import bookings, conditions
 from toyrental.rentals.conditions import Reason, Situation
 from toyrental.rentals.models import Decision as OwnerDecision
-from toyrental.rentals.models import DesiredState, RentalPhase, RentalSpec, Result
+from toyrental.rentals.models import DesiredState, Rental, RentalPhase, RentalSpec, Result
 from toyrental.repairs.models import RepairTicket, RepairTicketSpec
 from toyrental.shared import conditions as shared_conditions
 from toyrental.shared.conditions import Finding, false
@@ -550,7 +550,16 @@ def _status_write(
     )
     if after.status == rental.status:
         return None
-    return Write(rental, after, _event(before, phase, found["Ready"]))
+    return Write(rental, after, _moved(rental, after) or _event(before, phase, found["Ready"]))
+
+
+def _moved(before: Rental, after: Rental) -> Event | None:
+    """Tell people that an order has another toy than it had."""
+    toy = after.status.toy_ref
+    had_none_yet = before.phase is RentalPhase.PENDING
+    if toy is None or before.status.toy_ref is not None or had_none_yet:
+        return None
+    return Event("Moved", f"The order has toy {toy.name} now.")
 
 
 def _event(s: Situation, phase: RentalPhase, ready: Finding | None) -> Event | None:
