@@ -184,6 +184,11 @@ def message(resource: Resource, type_: str) -> str:
     return told[type_]
 
 
+def toy_of(rental: Rental) -> str:
+    """Return the name of the toy that is booked for a rental."""
+    return rental.status.toy_ref.name if rental.status.toy_ref else ""
+
+
 def now() -> datetime:
     """Return the time, in whole seconds, as Kubernetes writes it."""
     return datetime.now(UTC).replace(microsecond=0)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.e2e.business import CHARGED, DECLINED, Business, due_in, message, says
+from tests.e2e.business import CHARGED, DECLINED, Business, due_in, message, says, toy_of
 from tests.support import Refused, objects
 from tests.support.objects import time
 from toyrental.payments.models import Payment
@@ -364,16 +364,16 @@ def test_damage_opens_a_ticket_and_moves_the_toys_other_bookings(business: Busin
     assert rental.uid in message(seen, "Inspected")
     ticket = business.ticket_becomes(rental.uid, "Open", Accepted="True")
     assert ticket.spec.toy_ref.name == "bear-1"
-    assert ticket.spec.description == "The left eye is gone. Missing: 1 x left eye"
+    assert ticket.spec.description == "The left eye is gone.\nMissing: 1 x left eye"
     toy = business.toy_becomes("bear-1", "Damaged", InService="False/Damaged")
     assert toy.status.service.ticket_ref is not None
     assert toy.status.service.ticket_ref.uid == ticket.uid
     assert rental.uid not in [b.rental_uid for b in toy.status.bookings]
 
     moved = business.wait(
-        Rental, "flexible", lambda r: says(r, Booked="True") and _toy(r) != "bear-1"
+        Rental, "flexible", lambda r: says(r, Booked="True") and toy_of(r) != "bear-1"
     )
-    assert _toy(moved) == "bear-2"
+    assert toy_of(moved) == "bear-2"
     assert moved.phase == "Paid"
     waits = business.order_becomes("stubborn", "Paid", Booked="False/ToyOutOfService")
     assert "repair" in message(waits, "Booked")
@@ -409,7 +409,3 @@ def test_a_discarded_toy_is_gone_for_good_and_so_are_orders_of_it(business: Busi
     business.wait(Toy, "bear", lambda toy: not toy.status.bookings)
     ticket = business.shop.get(RepairTicket, rental.uid)
     assert ticket.status.finished_time is not None
-
-
-def _toy(rental: Rental) -> str:
-    return rental.status.toy_ref.name if rental.status.toy_ref else ""

@@ -39,7 +39,7 @@ START_SECONDS = 60
 STOP_SECONDS = 10
 """How long SIGTERM may take: longer is a fault of the program."""
 
-SHOWN_LINES = 100
+SHOWN_LINES = 40
 
 _used: dict["Process", None] = {}
 """The processes whose logs say what happened, should the test fail that is running now."""
