@@ -137,7 +137,7 @@ class Controller:
             try:
                 async with asyncio.timeout(LONGEST_RECONCILE_SECONDS):
                     look_again = await self._reconciler.reconcile(key)
-            except errors.Conflict:
+            except (errors.Conflict, errors.NotFound):
                 self._queue.retry(key)
             except errors.ApiError as error:
                 seconds = self._queue.retry(key)

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from toyrental.kube import errors
-from toyrental.kube.cache import Cache
+from toyrental.kube.cache import Cache, Identity
 from toyrental.kube.client import Client
 from toyrental.kube.events import Recorder
 from toyrental.shared.decisions import Write
@@ -68,7 +68,12 @@ class Writer:
         except (errors.Conflict, errors.NotFound):
             await self.refresh(before.key)
             raise
-        self._cache.put(raw, written_for=by)
+        metadata = raw["metadata"]
+        if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
+            # Its last finalizer went, and it with it. The answer bears the version before that.
+            self._cache.drop(before.key, Identity(before.uid, metadata["resourceVersion"]))
+        else:
+            self._cache.put(raw, written_for=by)
 
 
 def _change(before: Resource, after: Resource) -> tuple[dict[str, Any], str]:
