@@ -27,6 +27,9 @@ up: $(SYNCED) ## Start a Kubernetes of your own on loopback (the first time buil
 down: $(SYNCED) ## Stop it and remove its data
 	@$(BIN)/python -m dev.cluster down
 
+demo: $(SYNCED) ## Watch a shop's life on a Kubernetes of your own (STEP=1 waits for Enter)
+	@$(BIN)/python -m dev.demo $(if $(STEP),--step)
+
 check: $(SYNCED) ## Style, types, who may import whom, and whether generated files are current
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -53,4 +56,4 @@ clean: ## Stop everything and remove all that was made here (built control plane
 	@test ! -x $(BIN)/python || $(BIN)/python -m dev.cluster down
 	rm -rf $(VENV) .local .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help setup up down check test bench generate lock clean
+.PHONY: help setup up down demo check test bench generate lock clean

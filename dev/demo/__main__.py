@@ -1,0 +1,106 @@
+"""The command behind `make demo`."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from dev.cluster import Cluster, ClusterError, bring_up, manifests, processes, programs
+from dev.cluster.layout import Layout
+from dev.cluster.select import release
+from dev.demo import epilogue, house
+from dev.demo.screen import Screen
+from dev.demo.stage import Stage, StageError
+from dev.demo.story import SCENES
+
+STATE_DIR = manifests.REPOSITORY / ".local"
+
+
+def demo(
+    step: Annotated[
+        bool, typer.Option("--step", envvar="STEP", help="Wait for Enter after each scene.")
+    ] = False,
+    state_dir: Annotated[
+        Path, typer.Option("--state-dir", help="Where cluster, logs and data are.", file_okay=False)
+    ] = STATE_DIR,
+) -> None:
+    """Play the life of a toy-rental shop on a real Kubernetes API server.
+
+    Everything goes on running at the end, to be tried out; `make down` stops it. On a cluster of
+    your own, named by TOYRENTAL_KUBECONFIG, nothing does: the shop has a namespace of its own
+    there, which is removed at the end.
+    """
+    screen = Screen()
+    layout = Layout(state_dir.resolve())
+    os.chdir(manifests.REPOSITORY)  # commands are shown as they are typed there
+    started = time.monotonic()
+    with _for_people(screen, layout):
+        cluster = bring_up(layout.root, apply=manifests.present(), console=screen.console)
+        with _a_shop(cluster, layout, screen) as stage:
+            stage.play(SCENES, step=step)
+            epilogue.sums(stage)
+            screen.say(f"\nAll that took {time.monotonic() - started:.0f} s.", style="bold")
+            if cluster.kind != "existing":
+                epilogue.what_next(stage, layout)
+
+
+@contextlib.contextmanager
+def _a_shop(cluster: Cluster, layout: Layout, screen: Screen) -> Iterator[Stage]:
+    """Give a new shop with simulator and operator running; tidy up on somebody else's cluster."""
+    guest = cluster.kind == "existing"
+    namespace = house.unused_namespace(cluster, guest=guest)
+    try:
+        simulator = house.start_simulator(layout)
+        screen.say(f"The payment simulator listens at {simulator}.")
+        house.start_operator(layout, cluster, only=namespace if guest else "")
+        screen.say("The operator runs.")
+        with Stage(cluster, namespace, simulator, screen) as stage:
+            yield stage
+    finally:
+        if guest:
+            screen.say("Tidying up: namespace, operator and simulator go; the CRDs stay.")
+            try:
+                house.close_shop(cluster, namespace)
+            finally:
+                programs.stop(layout)
+                release(layout)
+
+
+@contextlib.contextmanager
+def _for_people(screen: Screen, layout: Layout) -> Iterator[None]:
+    """Say in a sentence what went wrong, and what is still running then."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    except (ClusterError, StageError) as error:
+        screen.say(f"\nError: {error}", style="red")
+        _what_is_left(screen, layout)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        screen.say("\nInterrupted.")
+        _what_is_left(screen, layout)
+        raise typer.Exit(130) from None
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _what_is_left(screen: Screen, layout: Layout) -> None:
+    left = [*processes.find(layout), *(program.name for program in programs.running(layout))]
+    if not left:
+        screen.say("Nothing is left running.")
+        return
+    screen.say(f"Still running: {', '.join(left)}. `make down` stops them.")
+    screen.say(f"Logs: {programs.directory(layout)} and {layout.logs}.")
+
+
+if __name__ == "__main__":
+    typer.run(demo)

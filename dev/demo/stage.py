@@ -1,0 +1,116 @@
+"""What the scenes do: run kubectl, show it, and wait until something has become so."""
+
+import inspect
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Self, TypeVar
+
+from dev.cluster import Cluster, ClusterError
+from dev.cluster.manifests import REPOSITORY
+from dev.demo.screen import Screen
+from dev.demo.watch import Thing, Watch
+
+SAMPLES = (REPOSITORY / "manifests" / "samples").relative_to(REPOSITORY)
+PATIENCE_SECONDS = 30
+
+T = TypeVar("T")
+
+
+class StageError(Exception):
+    """The story cannot go on; `str()` says why."""
+
+
+class Stage:
+    """A shop, as somebody at the command line sees it."""
+
+    def __init__(self, cluster: Cluster, namespace: str, simulator: str, screen: Screen) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.simulator = simulator
+        self.screen = screen
+        self.watch = Watch(cluster, namespace)
+
+    def __enter__(self) -> Self:
+        self.watch.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.watch.close()
+
+    def play(self, scenes: Iterable[Callable[["Stage"], None]], *, step: bool) -> None:
+        """Play scenes: the docstring of each is its title and what is told before it."""
+        with self.screen.showing(self.watch):
+            for number, scene in enumerate(scenes, 1):
+                title, _, text = (inspect.getdoc(scene) or "").partition("\n")
+                self.screen.title(f"{number}. {title.rstrip('.')}", text.strip())
+                scene(self)
+                if step:
+                    self.screen.pause()
+
+    # --- Commands ---
+
+    def kubectl(self, *arguments: str, quiet: bool = False) -> None:
+        """Run kubectl, and show the command and what it printed."""
+        self.screen.command(shlex.join(["kubectl", *arguments]))
+        printed = self.cluster.run_kubectl(*arguments)
+        if not quiet:
+            self.screen.output(printed)
+
+    def apply(self, sample: str) -> None:
+        """Apply a file of `manifests/samples/`."""
+        self.kubectl("apply", "-f", str(SAMPLES / sample), quiet=True)
+
+    def apply_for(self, sample: str, customer: str, instead_of: str) -> None:
+        """Apply the order of a sample for another customer, as a shell would with sed."""
+        path = SAMPLES / sample
+        self.screen.command(f"sed s/{instead_of}/{customer}/ {path} | kubectl apply -f -")
+        order = path.read_text().replace(instead_of, customer)
+        self.cluster.run_kubectl("apply", "-f", "-", stdin=order)
+
+    def patch(self, what: str, **spec: object) -> None:
+        """Change what an object asks for, as a person does."""
+        kind, _, name = what.partition("/")
+        change = json.dumps({"spec": spec}, separators=(",", ":"))
+        self.kubectl("patch", kind, name, "--type=merge", "-p", change, quiet=True)
+
+    def refused(self, what: str, **spec: object) -> None:
+        """Try a change that the API server must not accept, and show its words."""
+        try:
+            self.patch(what, **spec)
+        except ClusterError as error:
+            self.screen.output(str(error).partition(" failed: ")[2])
+        else:
+            raise StageError(f"{what} took a change that it must refuse: {spec}")
+
+    # --- Waiting ---
+
+    def until(self, what: str, phase: str, reason: str = "") -> Thing:
+        """Wait until an object is in a phase, and its Ready gives that reason if one is named."""
+
+        def so() -> Thing | None:
+            thing = self.watch.things.get(what)
+            if thing is None or thing.phase != phase:
+                return None
+            return thing if reason in {"", thing.condition("Ready").get("reason")} else None
+
+        return self.wait(so, f"{what} to be {phase} {reason}".rstrip())
+
+    def wait(self, so: Callable[[], T | None], what: str) -> T:
+        """Wait until `so` returns something true, showing all that changes meanwhile."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not (found := so()):
+            changes = self.watch.changes(until=deadline)
+            if not changes:
+                raise StageError(f"Waited {PATIENCE_SECONDS} s for {what}, in vain.")
+            for change in changes:
+                self.screen.change(change)
+            self.screen.refresh()
+        return found
