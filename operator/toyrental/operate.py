@@ -50,7 +50,7 @@ async def operate(options: Options) -> None:
         await check(client, kinds, scope)
         cache = Cache(kinds)
         recorder = Recorder(client, instance=socket.gethostname())
-        gateways = Gateways(options.gateway_endpoints)
+        gateways = Gateways(options.gateway_endpoints, client.get_secret)
         means = Means(client, cache, Writer(client, cache, recorder), gateways, utc_now)
         controllers = [
             Controller(made, cache, utc_now) for made in reconcilers(options.contexts, means)

@@ -236,14 +236,22 @@ class TestRentalSecretsAreReadable:
 
 class TestGatewaySecretsAreReadable:
     @staticmethod
-    def gateway() -> PaymentGateway:
-        spec = {"stripe": {"secretRef": {"name": "stripe", "key": "apiKey"}}}
+    def gateway(provider: str = "stripe", **more: str) -> PaymentGateway:
+        spec = {provider: {"secretRef": {"name": "stripe", "key": "apiKey"}} | more}
         return PaymentGateway.model_validate({"metadata": {"name": "main"}, "spec": spec})
 
     def test_who_may_not_read_the_secret_sets_up_no_gateway(self, clerk: Shop) -> None:
-        with forbidden("secretRef names Secret stripe, which you may not read"):
-            clerk.create(self.gateway())
+        simulator = self.gateway("simulator", endpoint="http://127.0.0.1:8790")
+        for gateway in (self.gateway("stripe"), self.gateway("toss"), simulator):
+            with forbidden("secretRef names Secret stripe, which you may not read"):
+                clerk.create(gateway)
         clerk.create(objects.gateway("simulator", "http://127.0.0.1:8790"))
+        with forbidden("secretRef names Secret stripe, which you may not read"):
+            clerk.patch(
+                PaymentGateway,
+                "simulator",
+                spec={"simulator": {"secretRef": {"name": "stripe", "key": "apiKey"}}},
+            )
 
     def test_nor_points_one_at_another_secret_or_endpoint(self, shop: Shop, clerk: Shop) -> None:
         shop.create(self.gateway())

@@ -611,6 +611,8 @@ PAYMENT_CASES = (
     ),
 )
 
+BOTH: dict[str, Any] = {"stripe": {"secretRef": SECRET}, "toss": {"secretRef": SECRET}}
+
 OTHER_CASES = (
     Case(
         "Store",
@@ -624,19 +626,28 @@ OTHER_CASES = (
         refused=(
             GATEWAY.create(simulator=None),
             GATEWAY.create(stripe={"secretRef": SECRET}),
+            GATEWAY.create(toss={"secretRef": SECRET}),
+            GATEWAY.create(simulator=None, **BOTH),
+            GATEWAY.create(**BOTH),
         ),
         accepted=(
             GATEWAY.create(),
             GATEWAY.create(name="second", simulator=None, stripe={"secretRef": SECRET}),
+            GATEWAY.create(name="third", simulator=None, toss={"secretRef": SECRET}),
         ),
     ),
     Case(
         "PaymentGateway.spec",
         "a gateway keeps its provider",
         given=(GATEWAY.create(),),
-        refused=(GATEWAY.change(simulator=None, stripe={"secretRef": SECRET}),),
+        refused=(
+            GATEWAY.change(simulator=None, stripe={"secretRef": SECRET}),
+            GATEWAY.change(simulator=None, toss={"secretRef": SECRET}),
+        ),
         accepted=(
             GATEWAY.change(simulator={"endpoint": "http://127.0.0.1:8791"}),
+            GATEWAY.change(simulator={"secretRef": SECRET}),
+            GATEWAY.change(simulator={"secretRef": None}),
             GATEWAY.change(timeoutSeconds=3),
         ),
     ),

@@ -1,12 +1,18 @@
 """From a PaymentGateway to the provider behind it: which one, where, and with what credentials."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from toyrental.payments.models import PaymentGateway, Simulator
-from toyrental.payments.providers.port import Provider
-from toyrental.payments.providers.simulator import SimulatorProvider
+from toyrental.payments.credentials import Credentials, ReadSecret, read_none
+from toyrental.payments.keyed import KeyedProvider
+from toyrental.payments.models import PaymentGateway, PaymentGatewaySpec
+from toyrental.payments.providers import simulator, stripe, toss
+from toyrental.payments.providers.http import is_endpoint
+from toyrental.payments.providers.port import ApiKey, Capabilities, Provider
+from toyrental.shared.model import SecretKeyRef
 
 
 class GatewayUnusable(Exception):
@@ -17,50 +23,117 @@ class GatewayUnusable(Exception):
         self.reason = reason
 
 
+class _Described(NamedTuple):
+    """A provider, as a gateway's spec describes it."""
+
+    endpoint: str
+    own: bool
+    """Whether that is the provider's own endpoint, and no other one."""
+
+    secret: SecretKeyRef | None
+    capabilities: Capabilities
+    adapter: Callable[[str, timedelta, Any], Provider]
+
+
 class Gateways:
     """The providers in use, one a gateway, each with connections of its own.
 
-    `endpoints` are the patterns (shell globs) of the endpoints that may be called at all: a
-    gateway's author must not be able to have the operator call whatever it can reach.
+    `endpoints` are the patterns (shell globs) of the endpoints that may be called beside the
+    providers' own: a gateway's author must not be able to have the operator call whatever it can
+    reach. `read_secret` gives the Secrets that gateways name.
     """
 
-    def __init__(self, endpoints: Iterable[str]) -> None:
+    def __init__(self, endpoints: Iterable[str], read_secret: ReadSecret = read_none) -> None:
         self._endpoints = tuple(endpoints)
-        self._providers: dict[str, tuple[int, Provider]] = {}
+        self._read_secret = read_secret
+        self._providers: dict[tuple[str, str], tuple[str, int, KeyedProvider]] = {}
 
     async def provider(self, gateway: PaymentGateway | None, name: str) -> Provider:
         """Return the provider of a gateway. Raises GatewayUnusable."""
         if gateway is None:
             raise GatewayUnusable("GatewayMissing", f"there is no PaymentGateway {name}")
-        generation = gateway.metadata.generation
-        known = self._providers.get(gateway.uid)
-        if known is not None and known[0] == generation:
-            return known[1]
-        if known is not None:
-            await known[1].close()
-        provider = self._open(gateway)
-        self._providers[gateway.uid] = (generation, provider)
-        return provider
+        uid, generation, known = self._providers.get(_place(gateway), ("", 0, None))
+        if known is None or (uid, generation) != (gateway.uid, gateway.metadata.generation):
+            await self.forget(gateway.namespace, gateway.name)
+            known = self._open(gateway)
+            made = (gateway.uid, gateway.metadata.generation, known)
+            self._providers[_place(gateway)] = made
+        known.account = gateway.status.account
+        return known
 
-    def _open(self, gateway: PaymentGateway) -> Provider:
+    async def forget(self, namespace: str, name: str) -> None:
+        """Forget a gateway's credentials, and let go of its connections."""
+        _, _, known = self._providers.pop((namespace, name), ("", 0, None))
+        if known is not None:
+            await known.close()
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        for namespace, name in tuple(self._providers):
+            await self.forget(namespace, name)
+
+    def _open(self, gateway: PaymentGateway) -> KeyedProvider:
+        described = _describe(gateway.spec)
+        if not is_endpoint(described.endpoint):
+            raise GatewayUnusable("EndpointInvalid", f"{described.endpoint} is no URL; correct it")
+        if not described.own:
+            self._check(described.endpoint)
         timeout = timedelta(seconds=gateway.spec.timeout_seconds)
-        match gateway.spec.simulator:
-            case Simulator(endpoint=endpoint):
-                self._check(endpoint)
-                return SimulatorProvider(endpoint, timeout)
-            case None:
-                raise GatewayUnusable(
-                    "ProviderNotSupported", "this version of the operator speaks to simulators only"
-                )
+
+        def open_(key: ApiKey | None) -> Provider:
+            return described.adapter(described.endpoint, timeout, key)
+
+        credentials = None
+        if described.secret is not None:
+            credentials = Credentials(gateway.namespace, described.secret, self._read_secret)
+        return KeyedProvider(described.capabilities, open_, credentials)
 
     def _check(self, endpoint: str) -> None:
-        if not any(fnmatchcase(endpoint.rstrip("/"), pattern) for pattern in self._endpoints):
+        if not any(allows(pattern, endpoint) for pattern in self._endpoints):
             raise GatewayUnusable(
                 "EndpointNotAllowed",
                 f"the operator may not call {endpoint}; allow it with --gateway-endpoints",
             )
 
-    async def close(self) -> None:
-        """Let go of every connection."""
-        for _, provider in self._providers.values():
-            await provider.close()
+
+def _place(gateway: PaymentGateway) -> tuple[str, str]:
+    return gateway.namespace, gateway.name
+
+
+def _describe(spec: PaymentGatewaySpec) -> _Described:
+    if spec.simulator is not None:
+        made = simulator.SimulatorProvider
+        secret = spec.simulator.secret_ref
+        return _Described(spec.simulator.endpoint, False, secret, made.capabilities, made)
+    if spec.stripe is not None:
+        return _real(
+            spec.stripe.endpoint, stripe.API, spec.stripe.secret_ref, stripe.StripeProvider
+        )
+    if spec.toss is not None:
+        return _real(spec.toss.endpoint, toss.API, spec.toss.secret_ref, toss.TossProvider)
+    raise GatewayUnusable(
+        "ProviderNotSupported", "this version of the operator does not know its provider"
+    )
+
+
+def _real(endpoint: str | None, api: str, secret: SecretKeyRef, adapter: Any) -> _Described:
+    own = endpoint is None or endpoint.rstrip("/") == api
+    return _Described(endpoint or api, own, secret, adapter.capabilities, adapter)
+
+
+def allows(pattern: str, endpoint: str) -> bool:
+    """Tell whether a pattern lets an endpoint be called.
+
+    Scheme, host and port are held against those of the pattern, and so is the path where it has
+    one: a `*` in the one cannot be made to match in the other, nor in a user's name before an `@`.
+    """
+    found = urlsplit(endpoint)
+    if found.query or found.fragment or "@" in found.netloc or "\\" in endpoint:
+        return False
+    scheme, _, rest = pattern.rpartition("://")
+    origin, _, path = rest.partition("/")
+    return (
+        fnmatchcase(found.scheme, scheme or "*")
+        and fnmatchcase(found.netloc.lower(), origin.lower())
+        and (not path or fnmatchcase(found.path.strip("/"), path.rstrip("/")))
+    )

@@ -349,6 +349,9 @@ class Simulator(Model):
     endpoint: Annotated[str, Field(max_length=2048, pattern=r"^https?://.+$")]
     """Where it listens, such as http://127.0.0.1:8790."""
 
+    secret_ref: SecretKeyRef | None = None
+    """The Secret that keeps the API key, where it asks for one."""
+
 
 class Stripe(Model):
     """Stripe, by its PaymentIntents API."""
@@ -358,6 +361,16 @@ class Stripe(Model):
 
     secret_ref: SecretKeyRef
     """The Secret that keeps the API key."""
+
+
+class Toss(Model):
+    """Toss Payments, by its billing keys."""
+
+    endpoint: Annotated[str, Field(max_length=2048, pattern=r"^https?://.+$")] | None = None
+    """Another endpoint than Toss Payments' own, for tests."""
+
+    secret_ref: SecretKeyRef
+    """The Secret that keeps the secret key."""
 
 
 class CircuitBreaker(Model):
@@ -401,12 +414,12 @@ class PaymentGatewaySpec(Model):
 
     RULES = (
         Rule(
-            "[has(self.simulator), has(self.stripe)].filter(p, p).size() == 1",
-            "name exactly one provider: simulator or stripe",
+            "[has(self.simulator), has(self.stripe), has(self.toss)].filter(p, p).size() == 1",
+            "name exactly one provider: simulator, stripe or toss",
         ),
         Rule(
             "has(self.simulator) == has(oldSelf.simulator)"
-            " && has(self.stripe) == has(oldSelf.stripe)",
+            " && has(self.stripe) == has(oldSelf.stripe) && has(self.toss) == has(oldSelf.toss)",
             "a gateway keeps its provider; make a new PaymentGateway and point the Store at it",
         ),
     )
@@ -416,6 +429,9 @@ class PaymentGatewaySpec(Model):
 
     stripe: Stripe | None = None
     """Stripe, charged through its PaymentIntents API."""
+
+    toss: Toss | None = None
+    """Toss Payments, charged by billing keys."""
 
     timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 10
     """How long to wait for an answer of the provider."""
@@ -465,3 +481,8 @@ class PaymentGateway(Resource):
 
     spec: PaymentGatewaySpec
     status: PaymentGatewayStatus = PaymentGatewayStatus()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be charged, as far as is known."""
+        return conditions.is_true(self.status.conditions, "Ready")

@@ -11,7 +11,7 @@ from toyrental.kube.controller import take_steps
 from toyrental.kube.writer import Writer
 from toyrental.payments import gateway_rules, rules
 from toyrental.payments.gateways import Gateways, GatewayUnusable
-from toyrental.payments.models import Payment, PaymentGateway
+from toyrental.payments.models import Payment, PaymentGateway, PaymentPhase
 from toyrental.payments.providers import port
 from toyrental.payments.providers.port import Provider
 from toyrental.rentals.models import Rental
@@ -119,10 +119,18 @@ class PaymentReconciler:
                     customer=payment.spec.customer,
                     payment_uid=payment.uid,
                     rental_uid=payment.spec.rental_ref.uid,
+                    attempt=payment.status.attempt,
                 )
                 return rules.learn_charge(s, await provider.charge(charge))
             case rules.LookUp():
-                return rules.learn_look_up(s, await provider.look_up(payment.uid))
+                inquiry = port.Inquiry(
+                    payment_uid=payment.uid,
+                    amount=payment.spec.amount,
+                    since=payment.created,
+                    attempt=payment.status.attempt,
+                    gateway_payment_id=payment.status.gateway_payment_id,
+                )
+                return rules.learn_look_up(s, await provider.look_up(inquiry))
             case rules.SendRefund(key, gateway_payment_id, step):
                 refund = port.Refund(
                     key=key,
@@ -163,15 +171,21 @@ class PaymentGatewayReconciler:
         cache.add_index("Payment", UNSETTLED_AT, unsettled_at)
 
     def wakes(self, before: Resource | None, after: Resource | None) -> Iterable[Key]:
-        """Return which gateways a change concerns: of payments only that one is settled."""
+        """Return which gateways a change concerns.
+
+        Of payments it concerns a gateway that goes that one is settled, and a gateway that is well
+        that its credentials were refused.
+        """
         match after or before:
             case PaymentGateway() as gateway:
                 yield gateway.key
-            case Payment() as payment if after is None or payment.settled:
-                ref = payment.spec.gateway_ref
-                key = Key(self.kind, payment.namespace, ref.name if ref else "")
-                gateway_ = self._cache.get(key)
-                if gateway_ is not None and gateway_.deleting:
+            case Payment() as payment if payment.spec.gateway_ref is not None:
+                key = Key(self.kind, payment.namespace, payment.spec.gateway_ref.name)
+                found = self._cache.get(key)
+                if not isinstance(found, PaymentGateway):
+                    return
+                settled = after is None or payment.settled
+                if (found.deleting and settled) or (found.ready and _refused(payment)):
                     yield key
             case _:
                 return
@@ -184,6 +198,7 @@ class PaymentGatewayReconciler:
             nonlocal answer
             gateway = self._cache.get(key)
             if not isinstance(gateway, PaymentGateway):
+                await self._gateways.forget(key.namespace, key.name)
                 return NOTHING
             if answer is None:
                 answer = await self._check(gateway)
@@ -200,6 +215,13 @@ class PaymentGatewayReconciler:
         except GatewayUnusable as error:
             return gateway_rules.Unusable(error.reason, str(error))
         return await provider.validate()
+
+
+def _refused(payment: Payment) -> bool:
+    """Tell whether a payment waits because credentials were refused."""
+    failure = payment.status.failure
+    deferred = payment.phase is PaymentPhase.DEFERRED
+    return deferred and failure is not None and failure.code == port.Unauthorized.__name__
 
 
 def unsettled_at(payment: Resource) -> Iterable[str]:

@@ -1,5 +1,8 @@
 """What providers over HTTP share: sending a request, and what it means when it goes wrong."""
 
+import asyncio
+import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +18,24 @@ from toyrental.payments.providers.port import (
 )
 
 CONNECTIONS = 16
+LONGEST_ANSWER = 4 * 1024 * 1024
+"""Bytes: a page of a hundred payments is far below."""
+
+LONGEST_PAUSE = timedelta(hours=1)
+"""However long a provider asks us to stay away, we look again then."""
+
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+Json = dict[str, Any]
+
+
+def is_endpoint(text: str) -> bool:
+    """Tell whether that is a URL that can be called."""
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return url.scheme in {"http", "https"} and bool(url.host)
 
 
 def open_client(endpoint: str, timeout: timedelta) -> httpx.AsyncClient:
@@ -31,20 +52,49 @@ def open_client(endpoint: str, timeout: timedelta) -> httpx.AsyncClient:
 async def send(
     client: httpx.AsyncClient, method: str, path: str, **request: Any
 ) -> httpx.Response | Trouble:
+    """Send a request; return the answer, or what its status says of it."""
+    answer = await exchange(client, method, path, **request)
+    if not isinstance(answer, httpx.Response):
+        return answer
+    return trouble_of(answer) or answer
+
+
+async def exchange(
+    client: httpx.AsyncClient, method: str, path: str, **request: Any
+) -> httpx.Response | NotSent | OutcomeUnknown:
     """Send a request; return the answer, or what is known of a request that got none.
 
     What never reached the provider is told from what may have. Neither carries anything of the
     request or of the answer's body: both may hold secrets.
     """
     try:
-        response = await client.request(method, path, **request)
+        # Connecting and answering have the client's timeout each; a trickle of bytes shall not
+        # stretch it.
+        async with asyncio.timeout(2 * _timeout(client)):
+            return await _exchange(client, method, path, request)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol):
         return NotSent("the provider cannot be reached")
-    except httpx.TimeoutException:
+    except (httpx.TimeoutException, TimeoutError):
         return OutcomeUnknown("no answer in time")
-    except httpx.TransportError:
+    except httpx.RequestError:
         return OutcomeUnknown("the connection broke")
-    return trouble_of(response) or response
+
+
+async def _exchange(
+    client: httpx.AsyncClient, method: str, path: str, request: Json
+) -> httpx.Response | OutcomeUnknown:
+    body = bytearray()
+    async with client.stream(method, path, **request) as answer:
+        async for chunk in answer.aiter_bytes():
+            body += chunk
+            if len(body) > LONGEST_ANSWER:
+                return OutcomeUnknown("the answer is too long")
+    kept = {name: answer.headers[name] for name in ("Retry-After",) if name in answer.headers}
+    return httpx.Response(answer.status_code, headers=kept, content=bytes(body))
+
+
+def _timeout(client: httpx.AsyncClient) -> float:
+    return client.timeout.read or 60.0
 
 
 def trouble_of(response: httpx.Response) -> Trouble | None:
@@ -52,9 +102,15 @@ def trouble_of(response: httpx.Response) -> Trouble | None:
     status = response.status_code
     if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         return Unauthorized("the provider refused the credentials")
+    return trouble_beside_credentials(response)
+
+
+def trouble_beside_credentials(response: httpx.Response) -> Trouble | None:
+    """Do so for a provider that has other uses for 401 and 403."""
+    status = response.status_code
     if status in {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.CONFLICT}:
         return TryLater("the provider asks to try later", _retry_after(response))
-    if httpx.codes.is_server_error(status):
+    if httpx.codes.is_server_error(status) or httpx.codes.is_informational(status):
         return OutcomeUnknown(f"the provider answered {status}")
     if httpx.codes.is_redirect(status):
         return Refused("redirect", "the endpoint redirects, which is not followed")
@@ -63,4 +119,37 @@ def trouble_of(response: httpx.Response) -> Trouble | None:
 
 def _retry_after(response: httpx.Response) -> timedelta | None:
     seconds = response.headers.get("Retry-After", "")
-    return timedelta(seconds=int(seconds)) if seconds.isdecimal() else None
+    if not (seconds.isascii() and seconds.isdecimal()):
+        return None
+    return min(timedelta(seconds=min(int(seconds), 10**6)), LONGEST_PAUSE)
+
+
+def body_of(response: httpx.Response) -> Json | None:
+    """Return the JSON object that was answered; None where it is anything else."""
+    try:
+        body = json.loads(response.content)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def member(value: Any, *path: str) -> Any:
+    """Return what is at a path of keys, or None where there is no such path."""
+    for key in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+    return value
+
+
+def code_of(value: Any, fallback: str) -> str:
+    """Return a provider's code if it looks like one: anything else may be what it was sent."""
+    return value if isinstance(value, str) and _CODE.fullmatch(value) else fallback
+
+
+UNREADABLE = OutcomeUnknown("the answer cannot be read")
+
+
+def contradiction(what: str) -> Refused:
+    """Return what it means that an answer is a success, but not of what was asked."""
+    return Refused("answer_mismatch", f"the provider answered with another {what} than was asked")

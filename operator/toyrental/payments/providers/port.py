@@ -4,10 +4,17 @@ Every answer is a value, never an exception: each has to be thought of where it 
 """
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from toyrental.shared.money import Money
+from toyrental.shared.money import Currency, Money
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """The credentials of a shop: shown nowhere, and taken out only where they are sent."""
+
+    value: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,24 @@ class Charge:
     customer: str | None
     payment_uid: str
     rental_uid: str
+    attempt: int = 1
+    """Which attempt it is; it is part of the key as well."""
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """Which payment is asked after, and what helps to find it where a provider cannot search."""
+
+    payment_uid: str
+    amount: Money
+    since: datetime
+    """When the payment came to be: nothing was sent before."""
+
+    attempt: int = 1
+    """The attempt that was put on record last. Those before it were definitely declined."""
+
+    gateway_payment_id: str | None = None
+    """The provider's id of the payment, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +103,16 @@ class Missing:
 
 @dataclass(frozen=True)
 class Account:
-    """The account that the credentials belong to."""
+    """The account that the credentials belong to.
+
+    A provider that names it only in part says more later: `live`, then `live/tosspayments`.
+    """
 
     id: str
+
+    def agrees_with(self, known: str) -> bool:
+        """Tell whether this may be the account known by that id."""
+        return f"{self.id}/".startswith(f"{known}/") or f"{known}/".startswith(f"{self.id}/")
 
 
 @dataclass(frozen=True)
@@ -92,9 +124,11 @@ class NotSent:
 
 @dataclass(frozen=True)
 class Unauthorized:
-    """The provider refused the credentials: nothing happened."""
+    """The credentials were refused, or there are none: nothing happened."""
 
     message: str
+    reason: str = "AuthenticationFailed"
+    """Why, in one CamelCase word for programs."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +170,9 @@ class Capabilities:
     key_life: timedelta
     """How long it remembers an idempotency key, less a margin."""
 
+    currencies: frozenset[Currency] = frozenset(Currency)
+    """What it charges in."""
+
 
 class Provider(Protocol):
     """A payment provider, with the credentials of one shop."""
@@ -145,8 +182,11 @@ class Provider(Protocol):
     async def charge(self, charge: Charge) -> ChargeAnswer:
         """Take the amount; the same key never takes it twice."""
 
-    async def look_up(self, payment_uid: str) -> LookUpAnswer:
-        """Find what became of a payment, by the uid we sent with it."""
+    async def look_up(self, inquiry: Inquiry) -> LookUpAnswer:
+        """Find what became of a payment, by the uid we sent with it.
+
+        Missing is a promise: the provider, as it is now, has taken nothing for this payment.
+        """
 
     async def refund(self, refund: Refund) -> RefundAnswer:
         """Give the amount back; the same key never gives it twice."""

@@ -5,18 +5,29 @@ from typing import Any
 
 import httpx
 
-from toyrental.payments.providers.http import open_client, send
+from toyrental.payments.providers.http import (
+    UNREADABLE,
+    body_of,
+    code_of,
+    contradiction,
+    member,
+    open_client,
+    send,
+)
 from toyrental.payments.providers.port import (
     Account,
     AccountAnswer,
+    ApiKey,
     Capabilities,
     Captured,
     Charge,
     ChargeAnswer,
     Declined,
     Found,
+    Inquiry,
     LookUpAnswer,
     Missing,
+    OutcomeUnknown,
     Refund,
     RefundAnswer,
     Refunded,
@@ -36,8 +47,9 @@ class SimulatorProvider:
 
     capabilities = Capabilities(key_life=KEY_LIFE)
 
-    def __init__(self, endpoint: str, timeout: timedelta) -> None:
+    def __init__(self, endpoint: str, timeout: timedelta, key: ApiKey | None = None) -> None:
         self._client = open_client(endpoint, timeout)
+        self._key = key
 
     async def charge(self, charge: Charge) -> ChargeAnswer:
         """Take the amount; the same key never takes it twice."""
@@ -51,21 +63,23 @@ class SimulatorProvider:
         if not isinstance(answer, httpx.Response):
             return answer
         if answer.status_code == httpx.codes.PAYMENT_REQUIRED:
-            error = answer.json()["error"]
-            return Declined(error.get("declineCode") or error["code"], _clause(error["message"]))
-        return Captured(answer.json()["id"]) if answer.is_success else _refused(answer)
+            return _declined(answer)
+        if not answer.is_success:
+            return _refused(answer)
+        made = _made(answer, charge.amount.minor_units)
+        return Captured(made) if isinstance(made, str) else made
 
-    async def look_up(self, payment_uid: str) -> LookUpAnswer:
+    async def look_up(self, inquiry: Inquiry) -> LookUpAnswer:
         """Find what became of a payment, by the uid we sent with it."""
-        charges = await self._list("/v1/charges", payment_uid)
+        charges = await self._list("/v1/charges", inquiry.payment_uid)
         if not isinstance(charges, list):
             return charges
         if not charges:
             return Missing()
-        refunds = await self._list("/v1/refunds", payment_uid)
+        refunds = await self._list("/v1/refunds", inquiry.payment_uid)
         if not isinstance(refunds, list):
             return refunds
-        steps = frozenset(int(refund["metadata"].get("step", 0)) for refund in refunds)
+        steps = frozenset(int(member(refund, "metadata", "step") or 0) for refund in refunds)
         return Found(charges[0]["id"], charges[0]["amount"], steps)
 
     async def refund(self, refund: Refund) -> RefundAnswer:
@@ -82,45 +96,70 @@ class SimulatorProvider:
         answer = await self._post("/v1/refunds", refund.key, body)
         if not isinstance(answer, httpx.Response):
             return answer
-        return Refunded() if answer.is_success else _refused(answer)
+        if not answer.is_success:
+            return _refused(answer)
+        made = _made(answer, refund.amount.minor_units)
+        return Refunded() if isinstance(made, str) else made
 
     async def validate(self) -> AccountAnswer:
-        """Check that it is there."""
-        answer = await send(self._client, "GET", "/v1/account")
+        """Check that it is there, and takes the key."""
+        answer = await send(self._client, "GET", "/v1/account", headers=self._headers())
         if not isinstance(answer, httpx.Response):
             return answer
-        return Account(answer.json()["id"]) if answer.is_success else _refused(answer)
+        if not answer.is_success:
+            return _refused(answer)
+        account = member(body_of(answer), "id")
+        return Account(account) if isinstance(account, str) else UNREADABLE
 
     async def close(self) -> None:
         """Let go of connections."""
         await self._client.aclose()
 
+    def _headers(self, **more: str) -> dict[str, str]:
+        return more if self._key is None else more | {"Authorization": f"Bearer {self._key.value}"}
+
     async def _post(self, path: str, key: str, body: dict[str, Any]) -> httpx.Response | Trouble:
-        return await send(self._client, "POST", path, json=body, headers={"Idempotency-Key": key})
+        headers = self._headers(**{"Idempotency-Key": key})
+        return await send(self._client, "POST", path, json=body, headers=headers)
 
     async def _list(self, path: str, payment_uid: str) -> list[dict[str, Any]] | Trouble:
         params = {"paymentUID": payment_uid, "limit": MOST_LISTED}
-        answer = await send(self._client, "GET", path, params=params)
+        answer = await send(self._client, "GET", path, params=params, headers=self._headers())
         if not isinstance(answer, httpx.Response):
             return answer
         if not answer.is_success:
             return _refused(answer)
-        listed: list[dict[str, Any]] = answer.json()["data"]
-        if answer.json()["hasMore"]:
+        listed = member(body_of(answer), "data")
+        if not isinstance(listed, list):
+            return UNREADABLE
+        if member(body_of(answer), "hasMore"):
             return Refused("too_many", f"the payment has more than {MOST_LISTED} entries")
         return listed
 
 
+def _made(answer: httpx.Response, amount: int) -> str | OutcomeUnknown | Refused:
+    """Return the id of the charge or refund that was answered with, if it is the one asked for."""
+    body = body_of(answer)
+    id_ = member(body, "id")
+    if not isinstance(id_, str):
+        return UNREADABLE
+    return id_ if member(body, "amount") == amount else contradiction("amount")
+
+
+def _declined(answer: httpx.Response) -> Declined | OutcomeUnknown:
+    error = member(body_of(answer), "error")
+    code = member(error, "declineCode") or member(error, "code")
+    if not isinstance(code, str):
+        return UNREADABLE
+    message = member(error, "message")
+    return Declined(code[:128], _sentence(message) if isinstance(message, str) else "declined")
+
+
 def _refused(answer: httpx.Response) -> Refused:
     """Return a refusal in our own words: what the provider says may repeat what it was sent."""
-    try:
-        code = str(answer.json()["error"]["code"])
-    except (ValueError, KeyError, TypeError):
-        code = f"http_{answer.status_code}"
-    return Refused(code[:128], f"the provider refused the request ({code[:128]})")
+    code = code_of(member(body_of(answer), "error", "code"), f"http_{answer.status_code}")
+    return Refused(code, f"the provider refused the request ({code})")
 
 
-def _clause(message: str) -> str:
-    """Return a provider's sentence as a part of one of ours."""
-    clause = message.strip().rstrip(".")[:500]
-    return clause if clause[1:2].isupper() else clause[:1].lower() + clause[1:]
+def _sentence(message: str) -> str:
+    return message.strip().rstrip(".")[:500]

@@ -1,0 +1,111 @@
+"""What Stripe's answers mean, by its documented statuses, error types and codes."""
+
+from typing import Any
+
+import httpx
+
+from toyrental.payments.providers.http import UNREADABLE, body_of, code_of, contradiction, member
+from toyrental.payments.providers.port import (
+    Captured,
+    ChargeAnswer,
+    Declined,
+    OutcomeUnknown,
+    RefundAnswer,
+    Refunded,
+    Refused,
+    Trouble,
+)
+from toyrental.shared.money import Money
+
+AUTHENTICATION_REQUIRED = "authentication_required"
+_EXTERNAL_DEPENDENCY_FAILED = 424
+
+
+def charged(answer: httpx.Response, amount: Money, payment_uid: str) -> ChargeAnswer:
+    """Return what the answer to creating and confirming a PaymentIntent means."""
+    if not answer.is_success:
+        return _declined(answer) or refused(answer)
+    intent = body_of(answer)
+    id_, status = member(intent, "id"), member(intent, "status")
+    if not isinstance(id_, str):
+        return UNREADABLE
+    match status:
+        case "succeeded":
+            return mismatch(intent, amount, payment_uid) or Captured(id_)
+        case "processing":
+            return OutcomeUnknown("the payment is still being processed")
+        case "requires_action":
+            return declined(AUTHENTICATION_REQUIRED)
+        case "requires_payment_method":
+            return declined(_decline_code(member(intent, "last_payment_error")))
+        case _:
+            return Refused(
+                "unexpected_status",
+                f"the PaymentIntent is {code_of(status, 'in a state of no name')}",
+            )
+
+
+def refunded(answer: httpx.Response, amount: Money) -> RefundAnswer:
+    """Return what the answer to creating a Refund means."""
+    if not answer.is_success:
+        return refused(answer)
+    refund = body_of(answer)
+    if not isinstance(member(refund, "id"), str):
+        return UNREADABLE
+    if member(refund, "amount") != amount.minor_units:
+        return contradiction("amount")
+    status = code_of(member(refund, "status"), "unknown")
+    if status in {"succeeded", "pending"}:
+        return Refunded()
+    return Refused(f"refund_{status}", f"the Refund is {status}; see it in Stripe's dashboard")
+
+
+def mismatch(intent: Any, amount: Money, payment_uid: str) -> Refused | None:
+    """Say in what a PaymentIntent is not the one that was asked for, if it is not."""
+    if member(intent, "amount_received") not in {None, amount.minor_units}:
+        return contradiction("amount")
+    if member(intent, "amount") != amount.minor_units:
+        return contradiction("amount")
+    if member(intent, "currency") != amount.currency.value.lower():
+        return contradiction("currency")
+    if member(intent, "metadata", "paymentUID") != payment_uid:
+        return contradiction("payment")
+    return None
+
+
+def refused(answer: httpx.Response) -> Trouble:
+    """Return what an error means that is no decline, in our own words."""
+    if answer.status_code == _EXTERNAL_DEPENDENCY_FAILED:
+        return OutcomeUnknown(f"the provider answered {answer.status_code}")
+    error = member(body_of(answer), "error")
+    kind = code_of(member(error, "type"), f"http_{answer.status_code}")
+    code = code_of(member(error, "code"), kind)
+    if kind == "api_error":
+        return OutcomeUnknown("the provider failed")
+    return Refused(code, f"the provider refused the request ({code})")
+
+
+def _declined(answer: httpx.Response) -> Declined | None:
+    error = member(body_of(answer), "error")
+    if member(error, "type") == "card_error":
+        return declined(_decline_code(error))
+    unknown_method = member(error, "param") == "payment_method"
+    if unknown_method and member(error, "code") == "resource_missing":
+        return Declined("resource_missing", "The provider knows no such payment method")
+    return None
+
+
+def declined(code: str) -> Declined:
+    """Return a decline in our own words."""
+    if code == AUTHENTICATION_REQUIRED:
+        return Declined(
+            code, "The card asks for its owner's presence, which an automatic payment cannot give"
+        )
+    return Declined(code, f"The card was declined ({code})")
+
+
+def _decline_code(error: Any) -> str:
+    code = code_of(member(error, "code"), "card_declined")
+    if code in {AUTHENTICATION_REQUIRED, "payment_intent_authentication_failure"}:
+        return AUTHENTICATION_REQUIRED
+    return code_of(member(error, "decline_code"), code)
