@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from dev.generate.contexts import with_map
 from dev.generate.crds import custom_resource_definition
 from dev.generate.reference import api_reference
 from toyrental.kinds import KINDS
@@ -25,6 +26,8 @@ def generated() -> dict[Path, str]:
     }
     files[crds / "Kustomization"] = NOTE + _yaml(_kustomization(path.name for path in files))
     files[ROOT / "docs" / "reference" / "api.md"] = api_reference()
+    architecture = ROOT / "docs" / "architecture.md"
+    files[architecture] = with_map(architecture)
     return files
 
 
