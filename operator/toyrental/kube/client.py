@@ -109,7 +109,10 @@ class Client:
         """Return the kinds of our group that the API server serves."""
         try:
             found = await self._request("GET", f"/apis/{GROUP}/{VERSION}", "looking for the CRDs")
-        except errors.NotFound:
+        except errors.ApiError as error:
+            # Of a group it does not know the API server says so in plain text.
+            if error.status != _NOT_FOUND:
+                raise
             return frozenset()
         return frozenset(entry["kind"] for entry in found["resources"])
 
@@ -172,7 +175,7 @@ class Client:
             async with self._session.request(
                 method, url, data=data, params=params, headers=headers
             ) as response:
-                return response.status, await response.json(content_type=None)
+                return response.status, await _content(response)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             why = str(error) or type(error).__name__
             raise errors.Unavailable(what, f"no answer from {url}: {why}") from error
@@ -203,7 +206,19 @@ class Client:
             await old.close()
 
 
+async def _content(response: aiohttp.ClientResponse) -> Json:
+    """Return the JSON of an answer. Of a refusal, whoever is in between may have sent anything."""
+    try:
+        content: Json = await response.json(content_type=None)
+    except ValueError:
+        if response.ok:
+            raise
+        return {}
+    return content
+
+
 _UNAUTHORIZED = 401
+_NOT_FOUND = 404
 _BAD_REQUEST = 400
 
 

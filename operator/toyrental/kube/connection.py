@@ -35,14 +35,24 @@ def find(kubeconfig: Path | None) -> kopf.ConnectionInfo:
             found = kopf.login_with_service_account(
                 settings=settings
             ) or kopf.login_with_kubeconfig(settings=settings)
-    except (OSError, KeyError, yaml.YAMLError, kopf.LoginError) as error:
-        where = os.environ.get(KUBECONFIG, "~/.kube/config")
-        raise NoConnection(f"the kubeconfig {where} cannot be used: {error}") from error
+        if found is not None:
+            found.as_ssl_context()  # reads the certificates
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        why = error.strerror or str(error) if isinstance(error, OSError) else None
+        raise _unusable(why) from error
+    except (yaml.YAMLError, kopf.LoginError) as error:
+        raise _unusable(str(error)) from error
     if found is None or not found.server:
         raise NoConnection(
             "no cluster is named; give --kubeconfig, set KUBECONFIG, or run in a pod"
         )
     return found
+
+
+def _unusable(why: str | None) -> NoConnection:
+    where = os.environ.get(KUBECONFIG) or "~/.kube/config"
+    why = " ".join((why or "its content is no kubeconfig").split())
+    return NoConnection(f"the kubeconfig {where} cannot be used: {why}")
 
 
 def login(
