@@ -12,7 +12,7 @@ import pytest
 from dev.cluster import Cluster
 from tests.conftest import open_shop
 from tests.e2e.business import Business
-from tests.support import Api, Shop
+from tests.support import Api, Json, Shop
 from tests.support.conditions import settle
 from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
 from toyrental.kinds import KINDS
@@ -50,7 +50,14 @@ def shop(admin: Api, cluster: Cluster, worker: str, operator: OperatorProcess) -
     for shop in open_shop(admin, cluster, f"served-{worker}"):
         yield shop
         check_all(shop)
-    assert operator.running
+        assert operator.running
+        complaints = [r for r in operator.records if r.get("namespace") == shop.name and bad(r)]
+        assert not complaints
+
+
+def bad(record: Json) -> bool:
+    """Tell whether a line of the log is about something that should not be."""
+    return record["level"] not in {"debug", "info"}
 
 
 @pytest.fixture

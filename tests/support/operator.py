@@ -201,7 +201,8 @@ class OperatorProcess(Process):
         )
 
     def ready(self, log: str) -> bool:
-        return any(record.get("event") == "ready" for record in records(log))
+        said = any(record.get("event") == "ready" for record in records(log))
+        return said or re.search(r"\] ready\s*$", log, re.MULTILINE) is not None
 
     @property
     def records(self) -> list[Json]:
