@@ -1,0 +1,59 @@
+"""Operators that are killed, cut off and lied to need shops, and a cluster, of their own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dev.cluster import Cluster
+from tests.conftest import open_shop
+from tests.support import Api, Shop, objects
+from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
+from tests.support.proxy import Proxy
+
+__all__ = ["pytest_runtest_makereport"]
+
+GATEWAY = "simulator"
+
+
+@pytest.fixture
+def shop(admin: Api, cluster: Cluster) -> Iterator[Shop]:
+    """Give an empty shop that no operator serves but what the test starts."""
+    for shop in open_shop(admin, cluster, "own"):
+        try:
+            yield shop
+        finally:
+            shop.let_go()
+
+
+@pytest.fixture
+def simulator(tmp_path: Path) -> Iterator[SimulatorProcess]:
+    """Give a payment provider with empty books."""
+    with SimulatorProcess(tmp_path) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def proxy(cluster: Cluster) -> Iterator[Proxy]:
+    """Give a proxy to the API server, which does no harm yet."""
+    with Proxy.to_cluster(cluster) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def open_for_business(shop: Shop, simulator: SimulatorProcess) -> Shop:
+    """Give a shop that takes payments, without an operator."""
+    shop.create(objects.gateway(GATEWAY, simulator.url))
+    shop.create(objects.store(gateway=GATEWAY))
+    return shop
+
+
+@pytest.fixture
+def operator(
+    cluster: Cluster, tmp_path: Path, open_for_business: Shop
+) -> Iterator[OperatorProcess]:
+    """Give an operator that serves the shop, and ends well."""
+    namespaces = [open_for_business.name]
+    with OperatorProcess(cluster, tmp_path, namespaces=namespaces) as operator:
+        yield operator
+        assert operator.terminate() == 0
