@@ -111,6 +111,10 @@ class CachedShop:
         return sorted(waiting, key=place_in_line)
 
 
+class AwayError(Exception):
+    """An operator was interrupted at its work, between two steps."""
+
+
 @dataclass(frozen=True)
 class InHand:
     """What an operator is about to do for an object: a write, or a call of the provider."""
@@ -136,6 +140,8 @@ class Operator:
     secrets: dict[str, str]
     cache: Cache = field(init=False)
     in_hand: dict[Key, InHand] = field(default_factory=dict)
+    steps_left: int | None = None
+    """After how many steps it is interrupted, if it is."""
     _confirmed: dict[Key, set[Key]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -206,6 +212,10 @@ class Operator:
 
     def act(self, key: Key, fault: Fault = Fault.NONE) -> None:
         """Do what is in hand for an object: write it, or call and take the answer in hand."""
+        if self.steps_left == 0:
+            raise AwayError
+        if self.steps_left is not None:
+            self.steps_left -= 1
         held = self.in_hand.pop(key)
         if isinstance(held.step, Write):
             self._write(key, held.step)
