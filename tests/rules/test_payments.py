@@ -1,0 +1,623 @@
+"""Money: never twice, never lost."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.rules import laws
+from tests.rules.checks import conditions_are_by_the_book
+from tests.rules.given import a_payment, an_order, days, hours
+from tests.rules.world import MONDAY
+from toyrental.payments import rules
+from toyrental.payments.models import (
+    SETTLE,
+    Failure,
+    Method,
+    Outcome,
+    Payment,
+    PaymentPhase,
+    RefundStep,
+    Resolution,
+)
+from toyrental.payments.providers.port import (
+    Capabilities,
+    Captured,
+    ChargeAnswer,
+    Declined,
+    Found,
+    Missing,
+    NotSent,
+    OutcomeUnknown,
+    Refunded,
+    Refused,
+    TryLater,
+    Unauthorized,
+)
+from toyrental.payments.rules import (
+    LookUp,
+    MethodMissing,
+    SendCharge,
+    SendRefund,
+    Situation,
+    Step,
+    Terms,
+)
+from toyrental.rentals.models import Rental, RentalPhase
+from toyrental.shared.conditions import find
+from toyrental.shared.decisions import NOTHING, Decision
+
+T = TypeVar("T")
+
+NOW = MONDAY
+TIMEOUT = timedelta(seconds=10)
+KEY_LIFE = hours(23)
+TERMS = Terms(TIMEOUT, Capabilities(KEY_LIFE))
+LIVE = an_order().with_status(phase=RentalPhase.RESERVED)
+COMPLETED = LIVE.with_status(phase=RentalPhase.COMPLETED)
+CANCELLED = LIVE.with_status(phase=RentalPhase.CANCELLED)
+
+TROUBLE = [NotSent("x"), Unauthorized("x"), TryLater("x"), OutcomeUnknown("x"), Refused("c", "x")]
+
+
+def situation(
+    payment: Payment,
+    *,
+    rental: Rental | None = LIVE,
+    terms: Terms | None = TERMS,
+    now: datetime = NOW,
+) -> Situation:
+    return Situation(payment, rental, terms, "there is no PaymentGateway till", now)
+
+
+def written(step: Step) -> Payment:
+    """Return the payment that a decision writes, which must be lawful."""
+    assert isinstance(step, Decision)
+    assert step.write is not None
+    before, after = step.write.before, step.write.after
+    assert isinstance(before, Payment)
+    assert isinstance(after, Payment)
+    laws.check(before, after)
+    conditions_are_by_the_book(after)
+    return after
+
+
+def next_of(s: Situation, after: Payment, *, later: timedelta = timedelta()) -> Situation:
+    return replace(s, payment=after, now=s.now + later)
+
+
+def said(payment: Payment, type_: str) -> tuple[str, str]:
+    condition = find(payment.status.conditions, type_)
+    assert condition is not None
+    return condition.status, condition.reason
+
+
+def declined(*, by: str = "bad", refund: int = 0) -> Payment:
+    s = situation(a_payment(by=by, refund=refund))
+    return written(rules.learn_charge(s, Declined("card_declined", "No funds")))
+
+
+def captured(*, refund: int = 0) -> Payment:
+    s = situation(a_payment(refund=refund))
+    return written(rules.learn_charge(s, Captured("ch_1")))
+
+
+def in_review() -> Payment:
+    s = situation(a_payment())
+    return written(rules.learn_charge(s, Refused("parameter_invalid", "set up wrongly")))
+
+
+# --- Keys ---
+
+
+def test_the_first_charge_needs_no_write_before_it() -> None:
+    # Given a payment that nobody has looked at
+    payment = a_payment()
+    # Then it is charged at once, under a key that follows from it alone
+    assert rules.decide(situation(payment)) == SendCharge(f"{payment.uid}:charge:1")
+
+
+@pytest.mark.parametrize("trouble", TROUBLE[:4], ids=lambda t: type(t).__name__)
+def test_a_key_is_never_minted_because_an_outcome_is_unknown(trouble: ChargeAnswer) -> None:
+    # Given a payment whose charge met trouble, again and again
+    s = situation(a_payment())
+    for _ in range(8):
+        step = rules.decide(s)
+        if isinstance(step, LookUp):
+            step = rules.learn_look_up(s, Missing())
+        # Then whatever is sent has the same key
+        assert isinstance(step, SendCharge)
+        assert step.key == f"{s.payment.uid}:charge:1"
+        s = next_of(s, written(rules.learn_charge(s, trouble)))
+        assert s.payment.status.attempt == 1
+        again = s.payment.status.next_attempt_time
+        assert again is not None
+        assert again > s.now
+        s = replace(s, now=again)
+
+
+def test_a_second_attempt_is_on_record_before_it_is_sent() -> None:
+    # Given a declined payment with another method
+    payment = declined()
+    payment = payment.with_spec(method=Method(token="good"))
+    s = situation(payment)
+    # Then the attempt is written first
+    noted = written(rules.decide(s))
+    assert noted.status.attempt == 2
+    assert noted.status.attempt_time == NOW
+    assert noted.status.attempt_method == Method(token="good")
+    assert noted.phase is PaymentPhase.PROCESSING
+    # And then sent, under its own key
+    assert rules.decide(next_of(s, noted)) == SendCharge(f"{payment.uid}:charge:2")
+
+
+def test_a_declined_payment_is_left_alone_until_another_method_is_given() -> None:
+    payment = declined()
+    assert rules.decide(situation(payment, now=NOW + days(9))) == NOTHING
+
+
+def test_a_payment_that_waited_is_read_anew_before_it_is_charged() -> None:
+    # Given a payment that is old enough to have been called off unseen
+    payment = a_payment()
+    young = rules.decide(situation(payment, now=NOW + timedelta(seconds=29)))
+    old = rules.decide(situation(payment, now=NOW + timedelta(seconds=30)))
+    # Then it wants to be confirmed
+    assert young == SendCharge(f"{payment.uid}:charge:1")
+    assert old == SendCharge(f"{payment.uid}:charge:1", confirm=(payment.key,))
+
+
+def test_past_the_life_of_a_key_nothing_is_sent_before_a_look_up() -> None:
+    # Given a charge that was put off for a day
+    s = situation(a_payment())
+    s = next_of(s, written(rules.learn_charge(s, NotSent("circuit open"))), later=KEY_LIFE)
+    # Then the provider is asked first
+    assert rules.decide(s) == LookUp()
+    # And charged only when it knows nothing
+    step = rules.learn_look_up(s, Missing())
+    assert isinstance(step, SendCharge)
+    assert step.key == f"{s.payment.uid}:charge:1"
+    known = written(rules.learn_look_up(s, Found("ch_1", 10_000)))
+    assert known.phase is PaymentPhase.CAPTURED
+    assert known.status.gateway_payment_id == "ch_1"
+
+
+def test_a_key_lives_from_when_its_own_attempt_was_recorded() -> None:
+    # Given a second attempt, a week after the payment was made
+    now = NOW + days(7)
+    payment = declined().with_spec(method=Method(token="good"))
+    s = situation(payment, now=now)
+    s = next_of(s, written(rules.decide(s)))
+    # Then its key is young
+    step = rules.decide(s)
+    assert isinstance(step, SendCharge)
+    assert step.key.endswith(":charge:2")
+    assert rules.decide(replace(s, now=now + KEY_LIFE)) == LookUp()
+
+
+# --- What an answer means ---
+
+
+def test_captured() -> None:
+    payment = captured()
+    assert payment.phase is PaymentPhase.CAPTURED
+    assert payment.status.captured_minor_units == 10_000
+    assert payment.status.gateway_payment_id == "ch_1"
+    assert said(payment, "Captured") == ("True", "Captured")
+    assert said(payment, "Refunded") == ("False", "NotRequested")
+    assert said(payment, "Ready") == ("True", "Captured")
+
+
+def test_declined_needs_a_person() -> None:
+    payment = declined()
+    assert payment.phase is PaymentPhase.DECLINED
+    assert payment.status.failure == Failure(code="card_declined", message="No funds")
+    assert payment.status.attempt_method == Method(token="bad")
+    assert said(payment, "Captured") == ("False", "Declined")
+    assert said(payment, "Stalled") == ("True", "Declined")
+    assert payment.awaits_customer_since == NOW
+
+
+@pytest.mark.parametrize(
+    "trouble", [NotSent("x"), Unauthorized("x"), TryLater("x")], ids=lambda t: type(t).__name__
+)
+def test_what_surely_did_not_happen_is_put_off(trouble: ChargeAnswer) -> None:
+    payment = written(rules.learn_charge(situation(a_payment()), trouble))
+    assert payment.phase is PaymentPhase.DEFERRED
+    assert said(payment, "Captured") == ("Unknown", "Deferred")
+    assert said(payment, "Reconciling") == ("True", "Deferred")
+    assert payment.awaits_customer_since is None
+
+
+def test_a_provider_says_itself_when_to_come_again() -> None:
+    s = situation(a_payment())
+    payment = written(rules.learn_charge(s, TryLater("busy", timedelta(seconds=40))))
+    at = payment.status.next_attempt_time
+    assert at is not None
+    assert timedelta(seconds=40) <= at - NOW <= timedelta(seconds=50)
+
+
+def test_no_answer_is_unknown_and_the_provider_is_asked() -> None:
+    # Given a charge without an answer
+    s = situation(a_payment())
+    payment = written(rules.learn_charge(s, OutcomeUnknown("timed out")))
+    assert payment.phase is PaymentPhase.UNKNOWN
+    assert said(payment, "Captured") == ("Unknown", "OutcomeUnknown")
+    at = payment.status.next_attempt_time
+    assert at is not None
+    # Then nothing is done until it is time, and then the provider is asked
+    assert rules.decide(next_of(s, payment)) == Decision(look_again=at)
+    s = replace(next_of(s, payment), now=at)
+    assert rules.decide(s) == LookUp()
+    # And what it says is believed
+    assert written(rules.learn_look_up(s, Found("ch_7", 10_000))).captured
+    assert rules.learn_look_up(s, Missing()) == SendCharge(f"{payment.uid}:charge:1")
+
+
+def test_what_stays_unknown_past_the_life_of_its_key_goes_to_a_person() -> None:
+    s = situation(a_payment())
+    s = next_of(s, written(rules.learn_charge(s, OutcomeUnknown("x"))), later=KEY_LIFE)
+    assert rules.decide(s) == LookUp()
+    payment = written(rules.learn_look_up(s, Missing()))
+    assert payment.phase is PaymentPhase.MANUAL_REVIEW
+    assert said(payment, "Stalled") == ("True", "ManualReview")
+    assert rules.decide(next_of(s, payment, later=days(30))) == NOTHING
+
+
+def test_what_is_set_up_wrongly_goes_to_a_person() -> None:
+    payment = in_review()
+    assert payment.phase is PaymentPhase.MANUAL_REVIEW
+    assert payment.status.failure == Failure(code="parameter_invalid", message="set up wrongly")
+    assert "spec.resolution" in str(find(payment.status.conditions, "Ready"))
+
+
+def test_a_method_that_cannot_be_read_is_asked_for_and_tried_again() -> None:
+    s = situation(a_payment())
+    payment = written(rules.learn_charge(s, MethodMissing()))
+    assert payment.phase is PaymentPhase.PENDING
+    assert said(payment, "Captured") == ("False", "MethodMissing")
+    assert payment.awaits_customer_since == NOW
+    at = payment.status.next_attempt_time
+    assert at == NOW + timedelta(seconds=15)
+    assert isinstance(rules.decide(replace(next_of(s, payment), now=at)), SendCharge)
+
+
+def test_without_its_gateway_a_payment_is_put_off_and_says_who_must_act() -> None:
+    s = situation(a_payment(), terms=None)
+    payment = written(rules.decide(s))
+    assert payment.phase is PaymentPhase.DEFERRED
+    assert said(payment, "Stalled") == ("True", "GatewayMissing")
+    # And nothing is written again
+    assert rules.decide(next_of(s, payment, later=days(1))) == Decision()
+
+
+def test_pauses_grow_and_stay_bounded() -> None:
+    s, pauses = situation(a_payment()), []
+    for _ in range(12):
+        payment = written(rules.learn_charge(s, NotSent("x")))
+        at = payment.status.next_attempt_time
+        assert at is not None
+        pauses.append(at - s.now)
+        s = replace(next_of(s, payment), now=at)
+    assert pauses == sorted(pauses)
+    assert pauses[0] <= timedelta(seconds=3)
+    assert pauses[-1] <= rules.LONGEST_PAUSE * 1.25
+
+
+# --- The end of a review ---
+
+
+def test_a_person_says_that_it_was_charged() -> None:
+    resolution = Resolution(outcome=Outcome.CAPTURED, gateway_payment_id="ch_9")
+    payment = in_review().with_spec(resolution=resolution)
+    after = written(rules.decide(situation(payment)))
+    assert after.phase is PaymentPhase.CAPTURED
+    assert after.status.gateway_payment_id == "ch_9"
+
+
+def test_a_person_says_that_it_was_not_charged_and_nothing_is_charged_after_that() -> None:
+    payment = in_review().with_spec(resolution=Resolution(outcome=Outcome.NOT_CHARGED))
+    s = situation(payment)
+    after = written(rules.decide(s))
+    assert after.phase is PaymentPhase.DECLINED
+    another = after.with_spec(method=Method(token="better"))
+    assert rules.decide(next_of(s, another)) == NOTHING
+
+
+def test_a_review_of_an_unwanted_payment_waits_for_a_person_too() -> None:
+    payment = in_review().with_spec(refund_minor_units=10_000)
+    assert rules.decide(situation(payment, rental=CANCELLED)) == NOTHING
+    resolution = Resolution(outcome=Outcome.NOT_CHARGED)
+    s = situation(payment.with_spec(resolution=resolution), rental=CANCELLED)
+    noted = written(rules.decide(s))
+    assert written(rules.decide(next_of(s, noted))).phase is PaymentPhase.VOIDED
+
+
+# --- Calling off ---
+
+
+def test_a_declined_payment_is_void_at_once() -> None:
+    payment = declined().with_spec(refund_minor_units=10_000)
+    after = written(rules.decide(situation(payment, rental=CANCELLED)))
+    assert after.phase is PaymentPhase.VOIDED
+    # And that the customer did not act stays on record
+    assert after.awaits_customer_since == NOW
+
+
+@pytest.mark.parametrize("how", ["withheld", "deleted"])
+def test_any_other_is_void_after_two_look_ups_apart(how: str) -> None:
+    # Given a payment that is not wanted any more, and may have been sent
+    payment = a_payment(refund=10_000) if how == "withheld" else a_payment(deleted=NOW)
+    s = situation(payment, rental=CANCELLED)
+    # Then it is looked up and not charged
+    assert rules.decide(s) == LookUp()
+    # And when the provider does not know it, it is looked up again, so much later that a charge on
+    # its way would have arrived
+    once = written(rules.learn_look_up(s, Missing()))
+    assert once.phase is PaymentPhase.PENDING
+    assert once.status.missing_since == NOW
+    apart = TIMEOUT + timedelta(minutes=1)
+    again = once.status.next_attempt_time
+    assert again is not None
+    assert again > NOW + apart
+    assert rules.decide(next_of(s, once, later=apart)) == Decision(look_again=again)
+    s = replace(next_of(s, once), now=again)
+    assert rules.decide(s) == LookUp()
+    # And only then it is void
+    assert written(rules.learn_look_up(s, Missing())).phase is PaymentPhase.VOIDED
+
+
+def test_a_charge_that_turns_up_is_refunded() -> None:
+    s = situation(a_payment(refund=10_000), rental=CANCELLED)
+    s = next_of(s, written(rules.learn_look_up(s, Found("ch_1", 10_000))))
+    assert s.payment.phase is PaymentPhase.CAPTURED
+    step = written(rules.decide(s))
+    assert step.status.refund_step is not None
+    assert step.status.refund_step.minor_units == 10_000
+
+
+def test_a_look_up_without_an_answer_is_tried_again_and_voids_nothing() -> None:
+    for trouble in TROUBLE:
+        s = situation(a_payment(refund=10_000), rental=CANCELLED)
+        after = written(rules.learn_look_up(s, trouble))  # type: ignore[arg-type]
+        assert after.phase is PaymentPhase.PENDING
+        assert after.status.missing_since is None
+        assert after.status.next_attempt_time is not None
+
+
+def test_an_unwanted_payment_without_its_gateway_says_that_it_cannot_be_called_off() -> None:
+    s = situation(a_payment(refund=10_000), rental=CANCELLED, terms=None)
+    after = written(rules.decide(s))
+    assert said(after, "Stalled") == ("True", "GatewayMissing")
+    assert rules.decide(next_of(s, after, later=days(1))) == Decision()
+    assert rules.decide(replace(next_of(s, after), terms=TERMS)) == LookUp()
+
+
+# --- Refunds ---
+
+
+def test_a_step_of_refund_is_on_record_before_it_is_sent() -> None:
+    # Given a captured payment of which a part shall go back
+    s = situation(captured().with_spec(refund_minor_units=3_000))
+    # Then the step is written first
+    begun = written(rules.decide(s))
+    step = RefundStep(number=1, minor_units=3_000, started_time=NOW)
+    assert begun.status.refund_step == step
+    assert begun.status.refund_steps == 1
+    assert said(begun, "Refunded") == ("Unknown", "Refunding")
+    assert said(begun, "Ready") == ("False", "Refunding")
+    # And then sent, under its own key
+    call = rules.decide(next_of(s, begun))
+    assert call == SendRefund(f"{s.payment.uid}:refund:1", "ch_1", step)
+    # And its answer noted
+    after = written(rules.learn_refund(next_of(s, begun), step, Refunded()))
+    assert after.phase is PaymentPhase.PARTIALLY_REFUNDED
+    assert after.status.refunded_minor_units == 3_000
+    assert after.status.refund_step is None
+
+
+def test_one_step_ends_before_the_next_begins_however_the_refund_grows() -> None:
+    # Given a step whose answer was lost
+    s = situation(captured().with_spec(refund_minor_units=3_000))
+    s = next_of(s, written(rules.decide(s)))
+    step = s.payment.status.refund_step
+    assert step is not None
+    s = next_of(s, written(rules.learn_refund(s, step, OutcomeUnknown("timed out"))))
+    at = s.payment.status.next_attempt_time
+    assert at is not None
+    # When more shall go back
+    s = replace(s, payment=s.payment.with_spec(refund_minor_units=7_000), now=at)
+    # Then the same step is sent, under the same key, for the same amount
+    call = rules.decide(s)
+    assert call == SendRefund(f"{s.payment.uid}:refund:1", "ch_1", step)
+    # And the rest is a step of its own
+    s = next_of(s, written(rules.learn_refund(s, step, Refunded())))
+    s = next_of(s, written(rules.decide(s)))
+    rest = s.payment.status.refund_step
+    assert rest is not None
+    assert (rest.number, rest.minor_units) == (2, 4_000)
+    s = next_of(s, written(rules.learn_refund(s, rest, Refunded())))
+    assert s.payment.status.refunded_minor_units == 7_000
+
+
+def test_past_the_life_of_its_key_a_step_is_looked_up_first() -> None:
+    s = situation(captured(refund=10_000), rental=CANCELLED)
+    s = next_of(s, written(rules.decide(s)), later=KEY_LIFE)
+    step = s.payment.status.refund_step
+    assert step is not None
+    assert rules.decide(s) == LookUp()
+    # When the provider has done it, it is noted
+    done = rules.learn_look_up(s, Found("ch_1", 10_000, frozenset({1})))
+    assert written(done).phase is PaymentPhase.REFUNDED
+    # When it has not, it is sent
+    assert rules.learn_look_up(s, Found("ch_1", 10_000)) == rules.SendRefund(
+        f"{s.payment.uid}:refund:1", "ch_1", step
+    )
+    # When it does not know the payment, nothing is sent
+    after = written(rules.learn_look_up(s, Missing()))
+    assert after.status.refund_step == step
+    assert after.status.next_attempt_time is not None
+
+
+@pytest.mark.parametrize("trouble", TROUBLE, ids=lambda t: type(t).__name__)
+def test_a_refund_in_trouble_is_tried_again_as_the_same_step(trouble: ChargeAnswer) -> None:
+    s = situation(captured(refund=10_000), rental=CANCELLED)
+    s = next_of(s, written(rules.decide(s)))
+    step = s.payment.status.refund_step
+    assert step is not None
+    after = written(rules.learn_refund(s, step, trouble))  # type: ignore[arg-type]
+    assert after.status.refund_step == step
+    assert after.status.refunded_minor_units is None
+    assert said(after, "Refunded") == ("Unknown", "Refunding")
+
+
+def test_a_refund_without_its_gateway_says_so() -> None:
+    s = situation(captured(refund=10_000), rental=CANCELLED, terms=None)
+    s = next_of(s, written(rules.decide(s)))
+    after = written(rules.decide(s))
+    assert said(after, "Refunded") == ("Unknown", "GatewayMissing")
+    assert said(after, "Stalled") == ("True", "GatewayMissing")
+    assert rules.decide(next_of(s, after, later=days(1))) == Decision()
+
+
+@given(
+    st.lists(st.integers(1, 10_000), max_size=5),
+    st.lists(st.booleans(), min_size=20, max_size=20),
+)
+def test_however_a_refund_grows_each_unit_goes_back_once(
+    wishes: list[int], answers: list[bool]
+) -> None:
+    # Given a captured payment, of which more and more shall go back while answers get lost
+    s, sent = situation(captured()), dict[int, int]()
+    grow = iter(sorted(wishes))
+    for answered in [*answers, *[True] * 20]:
+        more = next(grow, None)
+        if more is not None:
+            s = replace(s, payment=s.payment.with_spec(refund_minor_units=more))
+        step = rules.decide(s)
+        if isinstance(step, SendRefund):
+            number = int(step.key.rsplit(":", 1)[1])
+            assert sent.setdefault(number, step.step.minor_units) == step.step.minor_units
+            answer = Refunded() if answered else OutcomeUnknown("lost")
+            step = rules.learn_refund(s, step.step, answer)
+        assert isinstance(step, Decision)
+        if step.write is not None:
+            s = next_of(s, written(step))
+        elif step.look_again is not None:
+            s = replace(s, now=step.look_again)
+    # Then every unit goes back once
+    assert (
+        sum(sent.values()) == max(wishes, default=0) == (s.payment.status.refunded_minor_units or 0)
+    )
+
+
+# --- Nothing to pay ---
+
+
+def test_a_price_of_0_is_captured_and_settled_without_a_call() -> None:
+    s = situation(a_payment(amount=0), terms=None)
+    s = next_of(s, written(rules.decide(s)))
+    assert s.payment.phase is PaymentPhase.CAPTURED
+    assert written(rules.decide(s)).metadata.finalizers == ()
+
+
+def test_a_price_of_0_does_not_wait_for_a_provider_when_it_is_deleted() -> None:
+    s = situation(a_payment(amount=0, deleted=NOW), terms=None)
+    s = next_of(s, written(rules.decide(s)))
+    assert written(rules.decide(s)).metadata.finalizers == ()
+
+
+# --- When the finalizer goes ---
+
+voided = declined(refund=10_000).with_status(phase=PaymentPhase.VOIDED)
+refunded = captured(refund=10_000).with_status(
+    phase=PaymentPhase.REFUNDED, refunded_minor_units=10_000
+)
+part_back = captured(refund=3_000).with_status(
+    phase=PaymentPhase.PARTIALLY_REFUNDED, refunded_minor_units=3_000
+)
+
+
+@pytest.mark.parametrize(
+    ("payment", "rental", "goes"),
+    [
+        pytest.param(captured(), LIVE, False, id="captured, and the rental lives"),
+        pytest.param(captured(), COMPLETED, True, id="earned"),
+        pytest.param(captured(), CANCELLED, False, id="captured, and nobody asked it back yet"),
+        pytest.param(part_back, COMPLETED, True, id="earned but for a part that went back"),
+        pytest.param(captured(refund=3_000), COMPLETED, False, id="a part is to go back"),
+        pytest.param(voided, CANCELLED, True, id="void"),
+        pytest.param(voided, LIVE, False, id="void, and the rental does not know"),
+        pytest.param(refunded, CANCELLED, True, id="refunded"),
+        pytest.param(refunded, LIVE, False, id="refunded, and the rental does not know"),
+        pytest.param(refunded, None, True, id="refunded, and the rental is gone"),
+        pytest.param(captured(), None, False, id="captured, and the rental is gone"),
+        pytest.param(a_payment(), COMPLETED, False, id="never looked at"),
+    ],
+)
+def test_a_payment_is_let_go_when_no_money_is_left_to_move(
+    payment: Payment, rental: Rental | None, goes: bool
+) -> None:
+    step = rules.decide(situation(payment, rental=rental))
+    write = step.write if isinstance(step, Decision) else None
+    let_go = write is not None and SETTLE not in write.after.metadata.finalizers
+    assert let_go == goes
+    if let_go:
+        # And that a rental is gone is read anew, not taken from a cache
+        assert isinstance(step, Decision)
+        assert bool(step.confirm) == (rental is None)
+
+
+def test_a_refund_under_way_is_finished_first() -> None:
+    step = RefundStep(number=1, minor_units=10_000, started_time=NOW)
+    payment = a_payment(
+        deleted=NOW,
+        phase="Captured",
+        captured_minor_units=10_000,
+        gateway_payment_id="ch_1",
+        refund_step=step,
+        refund_steps=1,
+    )
+    call = rules.decide(situation(payment, rental=COMPLETED))
+    assert call == SendRefund(f"{payment.uid}:refund:1", "ch_1", step)
+
+
+def test_what_is_deleted_while_its_rental_lives_goes_back_in_full() -> None:
+    payment = a_payment(deleted=NOW, phase="Captured", captured_minor_units=10_000)
+    step = written(rules.decide(situation(payment))).status.refund_step
+    assert step is not None
+    assert step.minor_units == 10_000
+
+
+def test_what_is_deleted_after_it_was_earned_is_kept() -> None:
+    payment = a_payment(deleted=NOW, phase="Captured", captured_minor_units=10_000)
+    assert written(rules.decide(situation(payment, rental=COMPLETED))).metadata.finalizers == ()
+
+
+# --- Nothing to do, nothing written ---
+
+
+@pytest.mark.parametrize(
+    "learn",
+    [
+        lambda s: rules.learn_charge(s, Captured("ch_1")),
+        lambda s: rules.learn_charge(s, Declined("c", "m")),
+        lambda s: rules.learn_charge(s, OutcomeUnknown("m")),
+        lambda s: rules.learn_charge(s, Refused("c", "m")),
+        lambda s: rules.learn_charge(s, NotSent("m")),
+        lambda s: rules.learn_charge(s, MethodMissing()),
+    ],
+    ids=["captured", "declined", "unknown", "refused", "not sent", "no method"],
+)
+def test_after_an_answer_is_noted_nothing_is_written_until_something_changes(
+    learn: Callable[[Situation], Decision],
+) -> None:
+    s = situation(a_payment())
+    after = written(learn(s))
+    step = rules.decide(next_of(s, after))
+    assert isinstance(step, Decision)
+    assert step.idle
+    assert step.look_again == after.status.next_attempt_time
