@@ -90,7 +90,7 @@ def toy_for(rental: Rental, shop: Shop, store: StoreSpec, now: datetime) -> Toy 
             (
                 toy
                 for toy in candidates(waiting, shop)
-                if payable(toy, store)
+                if affordable(waiting, toy, store)
                 and free(toy, wanted, now)
                 and not _clash(promised.get(toy.name, ()), wanted)
             ),
@@ -106,6 +106,11 @@ def toy_for(rental: Rental, shop: Shop, store: StoreSpec, now: datetime) -> Toy 
 def served(rental: Rental, store: StoreSpec) -> bool:
     """Tell whether the shop gives the rental a toy now: new orders wait while orders are paused."""
     return store.orders is Orders.ACCEPTED or rental.phase is not RentalPhase.PENDING
+
+
+def affordable(rental: Rental, toy: Toy, store: StoreSpec) -> bool:
+    """Tell whether the toy's price stands in nobody's way: it is fixed, or the shop can take it."""
+    return rental.status.price is not None or payable(toy, store)
 
 
 def payable(toy: Toy, store: StoreSpec) -> bool:
@@ -172,7 +177,7 @@ def fit_for(toy: Toy, rental: Rental, booking: Booking, now: datetime) -> bool:
 
 def can_hand_over(toy: Toy, booking: Booking, now: datetime) -> bool:
     """Tell whether the toy can be handed to the customer now."""
-    return toy.in_service and toy.out is None and now >= booking.start_time
+    return toy.in_service and not toy.deleting and toy.out is None and now >= booking.start_time
 
 
 def hand_over(toy: Toy, rental: Rental, booking: Booking, now: datetime) -> Toy:

@@ -143,6 +143,8 @@ def booked(s: Situation) -> Finding:
             Reason.TOY_OUT_OF_SERVICE,
             f"Toy {s.toy.name} is out of service; the order waits for its repair or another toy.",
         )
+    if s.toy.out is None:
+        return waiting_for_toy(s)
     return false(
         Reason.TOY_STILL_OUT,
         f"Toy {s.toy.name} has not come back in time; the order waits for it or another toy.",
@@ -156,13 +158,13 @@ def waiting_for_toy(s: Situation) -> Finding:
             Reason.ORDERS_PAUSED,
             "The shop has paused new orders; this one is kept and served when it resumes.",
         )
-    toys = list(bookings.candidates(s.rental, s.shop))
+    toys = [toy for toy in bookings.candidates(s.rental, s.shop) if not toy.discarded]
     if not toys:
         return false(
             Reason.TOY_NOT_FOUND,
             "No toy in the shop is the one asked for; the order waits until one is registered.",
         )
-    if not any(bookings.payable(toy, s.store) for toy in toys):
+    if not any(bookings.affordable(s.rental, toy, s.store) for toy in toys):
         return _not_payable(s)
     if _moves(s):
         return false(

@@ -118,7 +118,7 @@ def expire(s: Situation) -> Decision | None:
     if deadline is None or s.payment is None or s.now < deadline:
         return None
     if not _called_off(s.payment):
-        return Decision(_refund_all(s.payment))
+        return Decision(_refund_all(s.payment), confirm=(s.rental.key,))
     return _end(
         s,
         RentalPhase.EXPIRED,
@@ -263,7 +263,7 @@ def _too_late(s: Situation) -> bool:
 
 
 def ask_for_payment(s: Situation) -> Decision | None:
-    """Create the Payment, once toy and price are on record."""
+    """Create the Payment, once toy and price are on record, for an order that still stands."""
     status = s.rental.status
     if s.payment is not None or status.price is None or status.toy_ref is None:
         return None
@@ -286,7 +286,7 @@ def ask_for_payment(s: Situation) -> Decision | None:
             method=_method(s.rental.spec),
         ),
     )
-    return Decision(Write(None, payment))
+    return Decision(Write(None, payment), confirm=(s.rental.key,))
 
 
 def replace_method(s: Situation) -> Decision | None:
@@ -299,7 +299,7 @@ def replace_method(s: Situation) -> Decision | None:
     )
     if not waits_for_customer or method == s.payment.spec.method:
         return None
-    return Decision(Write(s.payment, s.payment.with_spec(method=method)))
+    return Decision(Write(s.payment, s.payment.with_spec(method=method)), confirm=(s.rental.key,))
 
 
 def _method(spec: RentalSpec) -> Method:
@@ -395,7 +395,8 @@ def send_to_repair(s: Situation) -> Decision | None:
     if s.ticket is None:
         return Decision(Write(None, _ticket(s, s.toy)))
     ref = ObjectRef(name=s.ticket.name, uid=s.ticket.uid)
-    return Decision(Write(s.toy, bookings.send_to_repair(s.toy, s.rental, ref, s.now)))
+    sent = bookings.send_to_repair(s.toy, s.rental, ref, s.now)
+    return Decision(Write(s.toy, sent), confirm=(s.ticket.key,))
 
 
 def _ticket(s: Situation, toy: Toy) -> RepairTicket:
