@@ -142,6 +142,8 @@ class Operator:
     in_hand: dict[Key, InHand] = field(default_factory=dict)
     steps_left: int | None = None
     """After how many steps it is interrupted, if it is."""
+    down: frozenset[str] = frozenset()
+    """The kinds that it does not see to, as that part of it is down."""
     _confirmed: dict[Key, set[Key]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -247,6 +249,8 @@ class Operator:
 
     def work(self, key: Key) -> tuple[int, datetime | None]:
         """Take an object as far as it goes; return the writes it took, and when to look again."""
+        if key.kind in self.down:
+            return 0, None
         before = len(self.world.writes)
         if key in self.in_hand:
             self.act(key)

@@ -296,7 +296,8 @@ class Life(RuleBasedStateMachine):
     @rule(n=nth, key=st.integers(min_value=0, max_value=20))
     def look(self, n: int, key: int) -> None:
         operator = self.operator(n)
-        keys = [key for key in operator.cache.reconciled() if key not in operator.in_hand]
+        up = [key for key in operator.cache.reconciled() if key.kind not in operator.down]
+        keys = [key for key in up if key not in operator.in_hand]
         if keys:
             operator.look(keys[key % len(keys)])
 
@@ -334,6 +335,13 @@ class Life(RuleBasedStateMachine):
     @rule(n=nth)
     def crash(self, n: int) -> None:
         self.operator(n).crash()
+
+    @rule(kinds=st.sets(st.sampled_from(["Toy", "Rental", "RepairTicket", "Payment"]), max_size=3))
+    def parts_go_down(self, kinds: set[str]) -> None:
+        """Let parts of every operator be down from now on, and the others be up."""
+        note(f"                   down: {', '.join(sorted(kinds)) or 'nothing'}")
+        for operator in self.operators:
+            operator.down = frozenset(kinds)
 
     # --- The world ---
 
@@ -383,6 +391,7 @@ class Life(RuleBasedStateMachine):
         self.stage.secrets.setdefault(SECRET, GOOD[0])
         self.pass_time(TIMEOUT)
         for operator in self.operators:
+            operator.down = frozenset()
             for key in list(operator.in_hand):
                 while key in operator.in_hand:
                     operator.act(key)

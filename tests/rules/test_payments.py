@@ -289,7 +289,7 @@ def test_without_its_gateway_a_payment_is_put_off_and_says_who_must_act() -> Non
     s = situation(a_payment(), terms=None)
     payment = written(rules.decide(s))
     assert payment.phase is PaymentPhase.DEFERRED
-    assert said(payment, "Stalled") == ("True", "GatewayMissing")
+    assert said(payment, "Stalled") == ("True", "GatewayUnusable")
     # And nothing is written again
     assert rules.decide(next_of(s, payment, later=days(1))) == Decision()
 
@@ -391,7 +391,7 @@ def test_a_look_up_without_an_answer_is_tried_again_and_voids_nothing() -> None:
 def test_an_unwanted_payment_without_its_gateway_says_that_it_cannot_be_called_off() -> None:
     s = situation(a_payment(refund=10_000), rental=CANCELLED, terms=None)
     after = written(rules.decide(s))
-    assert said(after, "Stalled") == ("True", "GatewayMissing")
+    assert said(after, "Stalled") == ("True", "GatewayUnusable")
     assert rules.decide(next_of(s, after, later=days(1))) == Decision()
     assert rules.decide(replace(next_of(s, after), terms=TERMS)) == LookUp()
 
@@ -478,8 +478,8 @@ def test_a_refund_without_its_gateway_says_so() -> None:
     s = situation(captured(refund=10_000), rental=CANCELLED, terms=None)
     s = next_of(s, written(rules.decide(s)))
     after = written(rules.decide(s))
-    assert said(after, "Refunded") == ("Unknown", "GatewayMissing")
-    assert said(after, "Stalled") == ("True", "GatewayMissing")
+    assert said(after, "Refunded") == ("Unknown", "GatewayUnusable")
+    assert said(after, "Stalled") == ("True", "GatewayUnusable")
     assert rules.decide(next_of(s, after, later=days(1))) == Decision()
 
 
