@@ -1,6 +1,5 @@
 """How the demo ends: do the books agree, and what can be tried next."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import httpx
 
 from dev.cluster.layout import Layout
 from dev.demo.house import TOYRENTAL
-from dev.demo.stage import Stage, StageError
+from dev.demo.stage import Stage, StageError, change_of
 
 
 def sums(stage: Stage) -> None:
@@ -62,7 +61,7 @@ def what_next(stage: Stage, layout: Layout) -> None:
 
 
 def _patch(what: str, **spec: object) -> str:
-    return f"kubectl patch {what} --type=merge -p '{json.dumps({'spec': spec})}'"
+    return f"kubectl patch {what} --type=merge -p '{change_of(spec)}'"
 
 
 def _short(path: Path) -> str:

@@ -5,18 +5,23 @@ import json
 import shlex
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 from dev.cluster import Cluster, ClusterError
-from dev.cluster.manifests import REPOSITORY
 from dev.demo.screen import Screen
 from dev.demo.watch import Thing, Watch
 
-SAMPLES = (REPOSITORY / "manifests" / "samples").relative_to(REPOSITORY)
+SAMPLES = Path("manifests", "samples")
 PATIENCE_SECONDS = 30
 
 T = TypeVar("T")
+
+
+def change_of(spec: dict[str, object]) -> str:
+    """Return the merge patch that changes these parts of a spec."""
+    return json.dumps({"spec": spec}, separators=(",", ":"))
 
 
 class StageError(Exception):
@@ -78,8 +83,7 @@ class Stage:
     def patch(self, what: str, **spec: object) -> None:
         """Change what an object asks for, as a person does."""
         kind, _, name = what.partition("/")
-        change = json.dumps({"spec": spec}, separators=(",", ":"))
-        self.kubectl("patch", kind, name, "--type=merge", "-p", change, quiet=True)
+        self.kubectl("patch", kind, name, "--type=merge", "-p", change_of(spec), quiet=True)
 
     def refused(self, what: str, **spec: object) -> None:
         """Try a change that the API server must not accept, and show its words."""
