@@ -13,10 +13,12 @@ from toyrental.payments.providers.port import (
     ChargeAnswer,
     Inquiry,
     LookUpAnswer,
+    NotSent,
     Provider,
     Refund,
     RefundAnswer,
     Trouble,
+    TryLater,
     Unauthorized,
 )
 
@@ -141,7 +143,7 @@ class KeyedProvider:
         if leased.account is None:
             answer = await leased.use(_validate)
             if not isinstance(answer, Account):
-                return answer
+                return _not_checked(answer)
             leased.account = answer
         return account_trouble(leased.account, self.account)
 
@@ -172,6 +174,13 @@ def account_trouble(account: Account, known: str | None) -> Unauthorized | None:
         f" restore those of {known}, or make a new PaymentGateway for {account.id}",
         "AccountChanged",
     )
+
+
+def _not_checked(answer: Trouble) -> Trouble:
+    """Return what it means for a request that the account could not be asked for: it never left."""
+    if isinstance(answer, Unauthorized | TryLater | NotSent):
+        return answer
+    return NotSent(f"the account cannot be checked: {answer.message}")
 
 
 def _validate(provider: Provider) -> Awaitable[AccountAnswer]:

@@ -5,6 +5,7 @@ import json
 import re
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -33,7 +34,8 @@ def is_endpoint(text: str) -> bool:
     """Tell whether that is a URL that can be called."""
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL:
+        urlsplit(text)  # what it cannot split is not to be called either
+    except (httpx.InvalidURL, ValueError):
         return False
     return url.scheme in {"http", "https"} and bool(url.host)
 
@@ -124,13 +126,19 @@ def _retry_after(response: httpx.Response) -> timedelta | None:
     return min(timedelta(seconds=min(int(seconds), 10**6)), LONGEST_PAUSE)
 
 
-def body_of(response: httpx.Response) -> Json | None:
-    """Return the JSON object that was answered; None where it is anything else."""
+def body_of(response: httpx.Response) -> Any:
+    """Return the JSON that was answered; None where it is none."""
     try:
-        body = json.loads(response.content)
+        return json.loads(response.content)
     except (ValueError, RecursionError):
         return None
-    return body if isinstance(body, dict) else None
+
+
+def objects_of(value: Any) -> list[Json] | None:
+    """Return a list of JSON objects as such; None where it is anything else."""
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        return None
+    return value
 
 
 def member(value: Any, *path: str) -> Any:

@@ -11,6 +11,7 @@ from toyrental.payments.providers.http import (
     code_of,
     contradiction,
     member,
+    objects_of,
     open_client,
     send,
 )
@@ -79,8 +80,11 @@ class SimulatorProvider:
         refunds = await self._list("/v1/refunds", inquiry.payment_uid)
         if not isinstance(refunds, list):
             return refunds
-        steps = frozenset(int(member(refund, "metadata", "step") or 0) for refund in refunds)
-        return Found(charges[0]["id"], charges[0]["amount"], steps)
+        id_, amount = member(charges[0], "id"), member(charges[0], "amount")
+        if not isinstance(id_, str) or not isinstance(amount, int):
+            return UNREADABLE
+        told = [str(member(refund, "metadata", "step")) for refund in refunds]
+        return Found(id_, amount, frozenset(int(step) for step in told if step.isdecimal()))
 
     async def refund(self, refund: Refund) -> RefundAnswer:
         """Give the amount back; the same key never gives it twice."""
@@ -129,8 +133,8 @@ class SimulatorProvider:
             return answer
         if not answer.is_success:
             return _refused(answer)
-        listed = member(body_of(answer), "data")
-        if not isinstance(listed, list):
+        listed = objects_of(member(body_of(answer), "data"))
+        if listed is None:
             return UNREADABLE
         if member(body_of(answer), "hasMore"):
             return Refused("too_many", f"the payment has more than {MOST_LISTED} entries")

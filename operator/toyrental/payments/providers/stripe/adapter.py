@@ -10,7 +10,14 @@ from urllib.parse import quote
 
 import httpx
 
-from toyrental.payments.providers.http import UNREADABLE, body_of, member, open_client, send
+from toyrental.payments.providers.http import (
+    UNREADABLE,
+    body_of,
+    member,
+    objects_of,
+    open_client,
+    send,
+)
 from toyrental.payments.providers.port import (
     Account,
     AccountAnswer,
@@ -73,10 +80,15 @@ class StripeProvider:
             intent = await self._find(inquiry)
         if not isinstance(intent, dict):
             return intent
-        if member(intent, "status") == "processing":
-            return OutcomeUnknown("the payment is still being processed")
-        if member(intent, "status") != "succeeded":
-            return Missing()
+        match member(intent, "status"), member(intent, "id"):
+            case "succeeded", str():
+                pass
+            case "processing", _:
+                return OutcomeUnknown("the payment is still being processed")
+            case str(), str():
+                return Missing()
+            case _:
+                return UNREADABLE
         wrong = answers.mismatch(intent, inquiry.amount, inquiry.payment_uid)
         return wrong or await self._with_refunds(intent)
 
@@ -131,7 +143,10 @@ class StripeProvider:
             return answer
         if answer.status_code == httpx.codes.NOT_FOUND:
             return Missing()
-        return (body_of(answer) or UNREADABLE) if answer.is_success else answers.refused(answer)
+        if not answer.is_success:
+            return answers.refused(answer)
+        intent = body_of(answer)
+        return intent if isinstance(intent, dict) else UNREADABLE
 
     async def _find(self, inquiry: Inquiry) -> dict[str, Any] | Missing | Trouble:
         """Return the payment's PaymentIntent: the one that took money, if one did."""
@@ -175,8 +190,8 @@ class StripeProvider:
                 yield answers.refused(answer)
                 return
             page = body_of(answer)
-            listed = member(page, "data")
-            if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+            listed = objects_of(member(page, "data"))
+            if listed is None:
                 yield UNREADABLE
                 return
             for each in listed:

@@ -12,6 +12,7 @@ from toyrental.payments.providers.http import (
     contradiction,
     exchange,
     member,
+    objects_of,
     open_client,
 )
 from toyrental.payments.providers.port import (
@@ -184,7 +185,7 @@ def _obstacle(charge: Charge) -> Refused | None:
 
 def _refunded(answer: httpx.Response, refund: Refund) -> RefundAnswer:
     payment = body_of(answer)
-    if payment is None:
+    if not isinstance(member(payment, "paymentKey"), str):
         return UNREADABLE
     if member(payment, "paymentKey") != refund.gateway_payment_id:
         return contradiction("payment")
@@ -194,11 +195,8 @@ def _refunded(answer: httpx.Response, refund: Refund) -> RefundAnswer:
 
 
 def _account(answer: httpx.Response, mode: str) -> Account | OutcomeUnknown:
-    try:
-        transactions = answer.json()
-    except ValueError:
-        return UNREADABLE
-    if not isinstance(transactions, list):
+    transactions = objects_of(body_of(answer))
+    if transactions is None:
         return UNREADABLE
     shop = member(transactions[0], "mId") if transactions else None
     return Account(f"{mode}/{shop}" if isinstance(shop, str) else mode)
