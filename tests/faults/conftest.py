@@ -26,10 +26,10 @@ def shop(admin: Api, cluster: Cluster) -> Iterator[Shop]:
             shop.let_go()
 
 
-@pytest.fixture
-def simulator(tmp_path: Path) -> Iterator[SimulatorProcess]:
-    """Give a payment provider with empty books."""
-    with SimulatorProcess(tmp_path) as simulator:
+@pytest.fixture(scope="session")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
+    """Give a payment provider, whose books tell the rentals of all tests apart by their uids."""
+    with SimulatorProcess(tmp_path_factory.mktemp("simulator")) as simulator:
         yield simulator
 
 

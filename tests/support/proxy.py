@@ -168,7 +168,7 @@ class Proxy:
         self.requests: list[Request] = []
         self._tls = tls
         self._headers = headers
-        self._watches: set[web.BaseRequest] = set()
+        self._watches: dict[int, web.BaseRequest] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._session: aiohttp.ClientSession | None = None
@@ -205,14 +205,14 @@ class Proxy:
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
         )
-        self._runner = web.ServerRunner(web.Server(self._handle))
+        self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
         await self._runner.setup()
         listening = socket.create_server(("127.0.0.1", self._port))
         self._port = listening.getsockname()[1]
         await web.SockSite(self._runner, listening).start()
 
     async def _close(self) -> None:
-        for request in list(self._watches):
+        for request in list(self._watches.values()):
             _reset(request)
         assert self._runner is not None
         await self._runner.shutdown()
@@ -268,7 +268,7 @@ class Proxy:
         """Reset every watch that is open."""
 
         async def cut() -> None:
-            for request in list(self._watches):
+            for request in list(self._watches.values()):
                 _reset(request)
 
         self._run(cut())
@@ -314,17 +314,21 @@ class Proxy:
                 request.status = answer.status
                 kept = {k: v for k, v in answer.headers.items() if k.lower() not in _HOP_BY_HOP}
                 if request.watches and answer.status == 200 and harm.answer:
-                    return await self._stream(asked, answer, kept)
+                    return await self._stream(asked, request, answer, kept)
                 request.answer = await answer.read()
                 return web.Response(status=answer.status, headers=kept, body=request.answer)
         except (aiohttp.ClientError, OSError):
             return None
 
     async def _stream(
-        self, asked: web.BaseRequest, answer: aiohttp.ClientResponse, headers: dict[str, str]
+        self,
+        asked: web.BaseRequest,
+        request: Request,
+        answer: aiohttp.ClientResponse,
+        headers: dict[str, str],
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers)
-        self._watches.add(asked)
+        self._watches[request.number] = asked
         try:
             await response.prepare(asked)
             async for line in _lines(answer.content):
@@ -335,7 +339,7 @@ class Proxy:
         except (ConnectionError, aiohttp.ClientError):
             _reset(asked)
         finally:
-            self._watches.discard(asked)
+            del self._watches[request.number]
         return response
 
 
