@@ -1,5 +1,7 @@
 """The simulator as its users have it: a process of its own, reached over HTTP."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +17,9 @@ ENDED_SECONDS = 30
 class Running:
     """A simulator that has been started on a free port of the loopback interface."""
 
-    def __init__(self, ledger: Path | str, errors: Path, *options: str) -> None:
+    def __init__(
+        self, ledger: Path | str, errors: Path, *options: str, env: dict[str, str] | None = None
+    ) -> None:
         self.errors = errors
         with errors.open("ab") as stderr:
             self._process = subprocess.Popen(
@@ -30,6 +34,7 @@ class Running:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
+                env=os.environ | (env or {}),
             )
         assert self._process.stdout is not None
         first_line = self._process.stdout.readline()
@@ -40,6 +45,14 @@ class Running:
         self.first_line = first_line
         self.url = re.findall(r"http://[\w.:]+", first_line)[0]
         self.client = httpx.Client(base_url=self.url, timeout=ENDED_SECONDS)
+        admin_url = json.loads(first_line).get("adminUrl") if first_line[0] == "{" else None
+        self.admin = httpx.Client(
+            base_url=admin_url or "http://none.invalid", timeout=ENDED_SECONDS
+        )
+
+    def next_line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
 
     def ask_to_end(self) -> None:
         self._process.terminate()
@@ -53,6 +66,7 @@ class Running:
 
     def close(self) -> None:
         self.client.close()
+        self.admin.close()
         self.kill()
         assert self._process.stdout is not None
         self._process.stdout.close()
@@ -65,6 +79,25 @@ class Running:
     def refund(self, key: str, charge: str, amount: int, **changes: Any) -> httpx.Response:
         body = {"charge": charge, "amount": amount, "metadata": metadata(), **changes}
         return self.client.post("/v1/refunds", headers={"Idempotency-Key": key}, json=body)
+
+    def look_up(self, payment: str = "payment-1") -> list[str]:
+        """Give the keys' charges as look-up finds them: their ids."""
+        found = self.client.get("/v1/charges", params={"paymentUID": payment})
+        return [charge["id"] for charge in found.raise_for_status().json()["data"]]
+
+    def set_fault(self, kind: str, **definition: Any) -> dict[str, Any]:
+        answer = self.admin.post("/faults", json={"kind": kind, **definition})
+        assert answer.status_code == 201, answer.text
+        fault: dict[str, Any] = answer.json()
+        return fault
+
+    def faults(self) -> list[dict[str, Any]]:
+        faults: list[dict[str, Any]] = self.admin.get("/faults").json()["faults"]
+        return faults
+
+    def struck(self) -> list[int]:
+        """Give how often each fault struck, in the order they were set."""
+        return [fault["struck"] for fault in self.faults()]
 
     def ledger(self) -> dict[str, list[dict[str, Any]]]:
         books: dict[str, list[dict[str, Any]]] = self.client.get("/ledger").json()

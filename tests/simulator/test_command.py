@@ -72,7 +72,11 @@ def test_help_explains_the_options_and_their_variables() -> None:
         check=True,
         env={"COLUMNS": "120", "TERM": "dumb"},
     )
-    for name in ("PORT", "LEDGER", "HOST", "LOG_FORMAT", "LOG_LEVEL", "ACCESS_LOG"):
+    for name in (
+        *("PORT", "LEDGER", "HOST", "LOG_FORMAT", "LOG_LEVEL", "ACCESS_LOG", "ADMIN_PORT"),
+        *("ADMIN_HOST", "ACCOUNT", "API_KEY_FILE", "API_KEYS", "WEBHOOK_URL", "WEBHOOK_SECRET"),
+        *("WEBHOOK_SECRET_FILE", "WEBHOOK_ANYWHERE"),
+    ):
         assert f"TOYRENTAL_SIMULATOR_{name}" in result.stdout
 
 
@@ -83,7 +87,7 @@ def test_the_command_line_does_not_import_the_server() -> None:
         text=True,
         check=True,
     ).stdout.split()
-    assert not {"starlette", "uvicorn", "pydantic", "sqlite3"} & set(loaded)
+    assert not {"starlette", "uvicorn", "pydantic", "sqlite3", "httpx"} & set(loaded)
 
 
 def test_a_port_in_use_is_one_sentence() -> None:

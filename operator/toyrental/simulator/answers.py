@@ -116,3 +116,35 @@ def broken() -> Answer:
         "internal_error",
         "The simulator failed; its log says why. Repeat the request with the same Idempotency-Key.",
     )
+
+
+def unauthorized() -> Answer:
+    """Answer that the API key is missing or wrong."""
+    return invalid(
+        "api_key_invalid",
+        "This simulator asks for an API key, and none of those it knows was sent. Send one with "
+        "Authorization: Bearer, or as the user name of basic authentication.",
+        status=401,
+    )
+
+
+def outage() -> Answer:
+    """Answer that the provider is out of service; nothing was done."""
+    return error(503, "api_error", "outage", "The provider is out of service (a fault of yours).")
+
+
+def rate_limited() -> Answer:
+    """Answer that there are too many requests; nothing was done."""
+    return invalid(
+        "rate_limit",
+        "Too many requests (a fault of yours). Repeat this one after Retry-After seconds.",
+        status=429,
+    )
+
+
+def faulty(status: int) -> Answer:
+    """Answer with an error that a fault asked for; what was done is not for it to tell."""
+    kind = "api_error" if status >= 500 else "invalid_request_error"
+    return error(
+        status, kind, f"fault_{status}", f"The request failed with {status} (a fault of yours)."
+    )

@@ -6,131 +6,172 @@ other, so that waiting for the disk never keeps another request from being read 
 
 import asyncio
 import re
-import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import structlog
-from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from toyrental.simulator import answers
+from toyrental.simulator import answers, events, wire
 from toyrental.simulator.answers import Answer, RefusedError
+from toyrental.simulator.fault_kinds import Facts, Operation
+from toyrental.simulator.injection import Injector
+from toyrental.simulator.keys import ApiKeys
 from toyrental.simulator.ledger import Ledger
-from toyrental.simulator.models import ChargeQuery, ChargeRequest, RefundQuery, RefundRequest
-from toyrental.simulator.provider import Provider, Reply
+from toyrental.simulator.models import (
+    ChargeQuery,
+    ChargeRequest,
+    Metadata,
+    RefundQuery,
+    RefundRequest,
+)
+from toyrental.simulator.provider import Conduct, Provider, Reply
 
-MAX_BODY_BYTES = 64 * 1024
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_MAX_PROBLEMS = 5
-_MAX_NAME_LENGTH = 100
+_DIRECTORY = (
+    "The simulator has /v1/charges, /v1/charges/{id}, /v1/refunds, /v1/account, /ledger and "
+    "/healthz."
+)
 
-_M = TypeVar("_M", bound=BaseModel)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-_Handler = Callable[[Request], Awaitable[Response]]
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-def build_app(ledger: Ledger, ledger_thread: Executor) -> Starlette:
-    """Make the ASGI application over an open ledger, which `ledger_thread` alone may then use."""
-    api = _Api(ledger, ledger_thread)
-    app = Starlette(
-        routes=[
-            _route("/v1/charges", GET=api.list_charges, POST=api.create_charge),
-            _route("/v1/charges/{id}", GET=api.get_charge),
-            _route("/v1/refunds", GET=api.list_refunds, POST=api.create_refund),
-            _route("/v1/account", GET=api.get_account),
-            _route("/ledger", GET=api.get_ledger),
-            _route("/healthz", GET=api.get_health),
-        ],
-        exception_handlers={404: _on_unknown_path, 405: _on_wrong_method},
-    )
-    # A redirect would be one more answer that callers have to think about.
-    app.router.redirect_slashes = False
-    return app
+class Books(NamedTuple):
+    """An open ledger, and the one thread that may use it."""
+
+    ledger: Ledger
+    thread: Executor
+
+    async def use(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Do some work with the ledger, on its thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.thread, lambda: work(*args, **kwargs))
+
+
+class Shape(NamedTuple):
+    """What sets one simulator apart from another."""
+
+    account: str
+    keys: ApiKeys | None = None
+    """Without them nobody is asked for a key."""
+
+    tell: Callable[[events.Event, Facts], None] | None = None
+    """Sends events to whoever listens."""
+
+
+def build_app(books: Books, injector: Injector, shape: Shape) -> Starlette:
+    """Make the ASGI application."""
+    api = _Api(books, injector, shape)
+    routes = [
+        wire.route("/v1/charges", GET=api.list_charges, POST=api.create_charge),
+        wire.route("/v1/charges/{id}", GET=api.get_charge),
+        wire.route("/v1/refunds", GET=api.list_refunds, POST=api.create_refund),
+        wire.route("/v1/account", GET=api.get_account),
+        wire.route("/ledger", GET=api.get_ledger),
+        wire.route("/healthz", GET=api.get_health),
+    ]
+    return wire.build(routes, _DIRECTORY)
 
 
 class _Api:
-    def __init__(self, ledger: Ledger, ledger_thread: Executor) -> None:
-        self._ledger = ledger
-        self._provider = Provider(ledger)
-        self._ledger_thread = ledger_thread
+    def __init__(self, books: Books, injector: Injector, shape: Shape) -> None:
+        self._books = books
+        self._provider = Provider(books.ledger)
+        self._injector = injector
+        self._shape = shape
         self._keys_in_hand: set[str] = set()
 
     async def create_charge(self, request: Request) -> Response:
+        self._admit(request)
         key = _idempotency_key(request)
-        asked = await _body(request, ChargeRequest)
+        asked = await wire.body(request, ChargeRequest)
+        facts = _facts(Operation.CHARGE, asked.metadata, asked.method)
+
+        async def charge(conduct: Conduct) -> Response:
+            reply = await self._books.use(self._provider.charge, key, asked, conduct)
+            _log.info("charge", **_told(reply, key, asked), currency=asked.currency)
+            self._tell_of_charge(reply, asked, facts)
+            return _reply_response(reply)
+
         with self._in_hand(key):
-            reply = await self._on_ledger(self._provider.charge, key, asked)
-        _log.info(
-            "charge",
-            status=reply.answer.status,
-            replayed=reply.replayed,
-            idempotencyKey=key,
-            amount=asked.amount,
-            currency=asked.currency,
-            paymentUID=asked.metadata.payment_uid,
-            rentalUID=asked.metadata.rental_uid,
-        )
-        return _reply_response(reply)
+            return await self._injector.lead(request, facts, charge)
 
     async def create_refund(self, request: Request) -> Response:
+        self._admit(request)
         key = _idempotency_key(request)
-        asked = await _body(request, RefundRequest)
+        asked = await wire.body(request, RefundRequest)
+        facts = _facts(Operation.REFUND, asked.metadata)
+
+        async def refund(conduct: Conduct) -> Response:
+            reply = await self._books.use(self._provider.refund, key, asked, conduct)
+            _log.info("refund", **_told(reply, key, asked))
+            await self._tell_of_refund(reply, asked, facts)
+            return _reply_response(reply)
+
         with self._in_hand(key):
-            reply = await self._on_ledger(self._provider.refund, key, asked)
-        _log.info(
-            "refund",
-            status=reply.answer.status,
-            replayed=reply.replayed,
-            idempotencyKey=key,
-            amount=asked.amount,
-            paymentUID=asked.metadata.payment_uid,
-            rentalUID=asked.metadata.rental_uid,
-        )
-        return _reply_response(reply)
+            return await self._injector.lead(request, facts, refund)
 
     async def get_charge(self, request: Request) -> Response:
-        charge = await self._on_ledger(self._ledger.charge, request.path_params["id"])
-        if charge is None:
-            raise RefusedError(answers.unknown_charge("id"))
-        return _response(answers.ok(charge.resource()))
+        self._admit(request)
+        name: str = request.path_params["id"]
+
+        async def find(conduct: Conduct) -> Response:
+            charge = await self._books.use(self._provider.find_charge, name, conduct)
+            if charge is None:
+                raise RefusedError(answers.unknown_charge("id"))
+            return wire.response(answers.ok(charge.resource()))
+
+        return await self._injector.lead(request, Facts(Operation.LOOKUP), find)
 
     async def list_charges(self, request: Request) -> Response:
-        query = _query(request, ChargeQuery)
-        found = await self._on_ledger(
-            self._ledger.charges, payment_uid=query.payment_uid, limit=query.limit + 1
-        )
-        return _list_response([charge.resource() for charge in found], query.limit)
+        self._admit(request)
+        query = wire.query(request, ChargeQuery)
+
+        async def find(conduct: Conduct) -> Response:
+            found = await self._books.use(self._provider.find_charges, query, conduct)
+            return _list_response([charge.resource() for charge in found], query.limit)
+
+        facts = Facts(Operation.LOOKUP, payment_uid=query.payment_uid)
+        return await self._injector.lead(request, facts, find)
 
     async def list_refunds(self, request: Request) -> Response:
-        query = _query(request, RefundQuery)
-        found = await self._on_ledger(
-            self._ledger.refunds,
-            charge=query.charge,
-            payment_uid=query.payment_uid,
-            limit=query.limit + 1,
-        )
-        return _list_response([refund.resource() for refund in found], query.limit)
+        self._admit(request)
+        query = wire.query(request, RefundQuery)
 
-    async def get_account(self, _request: Request) -> Response:
-        account = {"id": "acct_simulator", "object": "account", "chargesEnabled": True}
-        return _response(answers.ok({**account, "livemode": False}))
+        async def find(conduct: Conduct) -> Response:
+            found = await self._books.use(self._provider.find_refunds, query, conduct)
+            return _list_response([refund.resource() for refund in found], query.limit)
+
+        facts = Facts(Operation.LOOKUP, payment_uid=query.payment_uid)
+        return await self._injector.lead(request, facts, find)
+
+    async def get_account(self, request: Request) -> Response:
+        self._admit(request)
+
+        async def show(_conduct: Conduct) -> Response:
+            account = {"id": self._shape.account, "object": "account", "chargesEnabled": True}
+            return wire.response(answers.ok({**account, "livemode": False}))
+
+        return await self._injector.lead(request, Facts(Operation.ACCOUNT), show)
 
     async def get_ledger(self, _request: Request) -> Response:
-        return _response(await self._on_ledger(_whole_ledger, self._ledger))
+        return wire.response(await self._books.use(_whole_ledger, self._books.ledger))
 
     async def get_health(self, _request: Request) -> Response:
-        await self._on_ledger(self._ledger.check)
-        return _response(answers.ok({"status": "ok"}))
+        await self._books.use(self._books.ledger.check)
+        return wire.response(answers.ok({"status": "ok"}))
+
+    def _admit(self, request: Request) -> None:
+        keys = self._shape.keys
+        if keys is not None and not keys.admit(request.headers.get("authorization")):
+            raise RefusedError(answers.unauthorized())
 
     @contextmanager
     def _in_hand(self, key: str) -> Iterator[None]:
@@ -142,9 +183,22 @@ class _Api:
         finally:
             self._keys_in_hand.remove(key)
 
-    async def _on_ledger(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._ledger_thread, lambda: work(*args, **kwargs))
+    def _tell_of_charge(self, reply: Reply, asked: ChargeRequest, facts: Facts) -> None:
+        tell = self._shape.tell
+        if tell is None or reply.replayed:
+            return
+        if reply.answer.status == 200:
+            tell(events.charged(reply.answer), facts)
+        else:
+            tell(events.declined(asked, reply.answer), facts)
+
+    async def _tell_of_refund(self, reply: Reply, asked: RefundRequest, facts: Facts) -> None:
+        tell = self._shape.tell
+        if tell is None or reply.replayed or reply.answer.status != 200:
+            return
+        charge = await self._books.use(self._books.ledger.charge, asked.charge)
+        if charge is not None:
+            tell(events.refunded(charge), facts)
 
 
 def _whole_ledger(ledger: Ledger) -> Answer:
@@ -156,24 +210,6 @@ def _whole_ledger(ledger: Ledger) -> Answer:
             "declines": [decline.entry() for decline in ledger.declines()],
         }
     )
-
-
-def _route(path: str, **handlers: _Handler) -> Route:
-    async def endpoint(request: Request) -> Response:
-        handler = handlers["GET" if request.method == "HEAD" else request.method]
-        try:
-            return await handler(request)
-        except RefusedError as refused:
-            _log.info("refused", status=refused.answer.status, code=refused.code)
-            return _response(refused.answer)
-        except sqlite3.Error as error:
-            _log.error("ledger unavailable", reason=str(error))
-            return _response(answers.unavailable())
-        except Exception:  # noqa: BLE001 # the answer to a bug is JSON as well
-            _log.exception("bug")
-            return _response(answers.broken())
-
-    return Route(path, endpoint, methods=list(handlers))
 
 
 def _idempotency_key(request: Request) -> str:
@@ -190,98 +226,28 @@ def _idempotency_key(request: Request) -> str:
     return keys[0]
 
 
-async def _body(request: Request, model: type[_M]) -> _M:
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/json":
-        raise RefusedError(
-            answers.invalid(
-                "content_type_unsupported",
-                "The body must be JSON, sent with Content-Type: application/json.",
-                status=415,
-            )
-        )
-    body = await _read(request)
-    try:
-        return model.model_validate_json(body, by_name=False)
-    except ValidationError as error:
-        raise RefusedError(_problems(error)) from None
+def _facts(operation: Operation, metadata: Metadata, method: str | None = None) -> Facts:
+    return Facts(operation, method, metadata.payment_uid, metadata.rental_uid)
 
 
-async def _read(request: Request) -> bytes:
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise RefusedError(
-                    answers.invalid(
-                        "body_too_large",
-                        f"The body has more than {MAX_BODY_BYTES} bytes; no request needs as many.",
-                        status=413,
-                    )
-                )
-    except ClientDisconnect:
-        raise RefusedError(answers.invalid("body_incomplete", "The body ended too soon.")) from None
-    return bytes(body)
-
-
-def _query(request: Request, model: type[_M]) -> _M:
-    parameters = request.query_params
-    if len(parameters.multi_items()) != len(parameters):
-        raise RefusedError(
-            answers.invalid("parameter_invalid", "A query parameter is given more than once.")
-        )
-    try:
-        return model.model_validate(dict(parameters), by_name=False)
-    except ValidationError as error:
-        raise RefusedError(_problems(error)) from None
-
-
-def _problems(error: ValidationError) -> Answer:
-    """Say what is wrong and where, without what was sent."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    named = [
-        (".".join(map(str, problem["loc"]))[:_MAX_NAME_LENGTH], problem["msg"])
-        for problem in problems
-    ]
-    message = "; ".join(
-        f"{where}: {what}" if where else what for where, what in named[:_MAX_PROBLEMS]
-    )
-    return answers.invalid("parameter_invalid", f"{message}.", param=named[0][0])
-
-
-def _response(answer: Answer, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(answer.body, answer.status, headers, media_type="application/json")
+def _told(reply: Reply, key: str, asked: ChargeRequest | RefundRequest) -> dict[str, object]:
+    """Say what the log may: neither the payment method nor the customer."""
+    return {
+        "status": reply.answer.status,
+        "replayed": reply.replayed,
+        "idempotencyKey": key,
+        "amount": asked.amount,
+        "paymentUID": asked.metadata.payment_uid,
+        "rentalUID": asked.metadata.rental_uid,
+    }
 
 
 def _reply_response(reply: Reply) -> Response:
-    return _response(reply.answer, {"Idempotent-Replayed": "true"} if reply.replayed else None)
+    headers = {"Idempotent-Replayed": "true"} if reply.replayed else None
+    return wire.response(reply.answer, headers)
 
 
 def _list_response(found: list[dict[str, object]], limit: int) -> Response:
-    return _response(
+    return wire.response(
         answers.ok({"object": "list", "data": found[:limit], "hasMore": len(found) > limit})
-    )
-
-
-async def _on_unknown_path(_request: Request, _error: Exception) -> Response:
-    return _response(
-        answers.invalid(
-            "path_unknown",
-            "There is nothing here. The simulator has /v1/charges, /v1/charges/{id}, /v1/refunds, "
-            "/v1/account, /ledger and /healthz.",
-            status=404,
-        )
-    )
-
-
-async def _on_wrong_method(_request: Request, error: Exception) -> Response:
-    allowed = error.headers if isinstance(error, HTTPException) else None
-    return _response(
-        answers.invalid(
-            "method_unsupported",
-            "This path does not take this method; the Allow header names those it takes.",
-            status=405,
-        ),
-        allowed,
     )

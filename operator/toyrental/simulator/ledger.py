@@ -190,8 +190,9 @@ class Ledger:
 
     def clear(self) -> None:
         """Empty the books."""
-        for table in ("answers", "declines", "refunds", "charges"):
-            self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 # names from here
+        with self.transaction():
+            for table in ("answers", "declines", "refunds", "charges"):
+                self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 # names from here
 
     def add_charge(self, charge: Charge) -> None:
         """Record money taken."""

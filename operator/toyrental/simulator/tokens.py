@@ -68,3 +68,8 @@ OUTCOMES: dict[str, CardDecline | None] = (
     | {f"pm_card_{name}": decline for name, decline in _OTHER_DECLINES.items()}
 )
 """What paying with each token does: `None` is charged, anything else is declined."""
+
+DECLINES: dict[str, CardDecline] = {
+    decline.decline_code: decline for decline in OUTCOMES.values() if decline is not None
+}
+"""Why a card can say no, by its decline code."""
