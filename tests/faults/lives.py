@@ -5,7 +5,7 @@ side by side: `advance(Seen(shop), lives)` takes each a step further, if its las
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tests.support import Shop, objects
 from toyrental.payments.models import Payment
@@ -27,8 +27,7 @@ class Seen:
         self.tickets = {ticket.name: ticket for ticket in shop.find(RepairTicket)}
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """Something that a person does, and what comes of it."""
 
     told: str
