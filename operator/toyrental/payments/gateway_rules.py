@@ -93,7 +93,7 @@ def _note(gateway: PaymentGateway, checked: Checked, now: datetime) -> Write | N
     if after.status == before:
         return None
     was = conditions.find(before.conditions, "Ready")
-    changed = was is None or was.status != ready.status
+    changed = was is None or (was.status, was.reason) != (ready.status, ready.reason)
     if not changed:
         return Write(gateway, after)
     well = ready.status == "True"
