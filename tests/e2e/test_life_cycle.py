@@ -55,7 +55,7 @@ def test_an_order_is_reserved_and_paid(business: Business) -> None:
     assert charge["id"] == payment.status.gateway_payment_id
     business.told("order", "Reserved", "bear")
     business.told("order", "Paid", "store")
-    business.told(payment.name, "Captured", "9,000 KRW")
+    business.told(payment.name, "Captured", "9,000 KRW was taken")
 
 
 def test_who_finds_no_toy_waits_in_line_first_come_first_served(business: Business) -> None:
@@ -368,6 +368,7 @@ def test_damage_opens_a_ticket_and_moves_the_toys_other_bookings(business: Busin
     toy = business.toy_becomes("bear-1", "Damaged", InService="False/Damaged")
     assert toy.status.service.ticket_ref is not None
     assert toy.status.service.ticket_ref.uid == ticket.uid
+    business.told("bear-1", "Damaged", ticket.name)
     assert rental.uid not in [b.rental_uid for b in toy.status.bookings]
 
     moved = business.wait(

@@ -95,7 +95,7 @@ def test_a_discarded_toy_takes_no_ticket(business: Business) -> None:
     seen = business.ticket_becomes("second", "Open", Accepted="False/ToyDiscarded", Stalled="True")
     assert "delete this ticket" in message(seen, "Ready")
     business.takes_order("order", toy="bear")
-    business.order_becomes("order", "Pending", Booked="False/NoToyAvailable")
+    business.order_becomes("order", "Pending", Booked="False/ToyNotFound")
 
 
 def test_a_ticket_ends_with_its_toy(business: Business) -> None:

@@ -351,7 +351,7 @@ def test_r17_the_store_is_told_of_a_discard_and_the_toy_is_gone_for_good(
     people.owner.told("bear", "Discarded", "out of stock for good")
     people.owner.toy_becomes("bear", "Discarded", InService="False/Discarded")
     people.customer.takes_order("order", toy="bear")
-    people.customer.order_becomes("order", "Pending", Booked="False/NoToyAvailable")
+    people.customer.order_becomes("order", "Pending", Booked="False/ToyNotFound")
     with pytest.raises(Refused, match="out of stock for good"):
         shop.set_status(Toy, "bear", service={"state": "InService"})
     people.owner.opens_ticket("another", toy="bear")

@@ -455,7 +455,7 @@ def _captured(s: Situation, gateway_payment_id: str) -> Write | None:
 
 
 def _declined(s: Situation, failure: Failure) -> Write | None:
-    found = {"Captured": false(Reason.DECLINED, f"The payment was declined: {failure.message}.")}
+    found = {"Captured": false(Reason.DECLINED, f"{failure.message}.")}
     return _note(
         s,
         PaymentPhase.DECLINED,

@@ -229,7 +229,8 @@ def _not_yet_asked(s: Situation) -> Finding:
         )
     toy = s.rental.status.toy_ref
     reserved = f"Toy {toy.name} is reserved. " if toy else ""
-    return unknown(Reason.AWAITING_PAYMENT, f"{reserved}The payment of {price} is being taken.")
+    asked = f"The payment of {price} is being taken." if to_pay else "There is nothing to pay."
+    return unknown(Reason.AWAITING_PAYMENT, f"{reserved}{asked}")
 
 
 def _asked(payment: Payment) -> Finding:
@@ -242,7 +243,8 @@ def _asked(payment: Payment) -> Finding:
         case PaymentPhase.DECLINED:
             # After a review nothing is charged again: its resolution holds for every attempt.
             what_next = "Set another payment method." if reviewed is None else "Order again."
-            return false(Reason.DECLINED, f"The payment was declined{why}. {what_next}")
+            declined = failure.message if failure else "The payment was declined"
+            return false(Reason.DECLINED, f"{declined}. {what_next}")
         case PaymentPhase.DEFERRED:
             at = payment.status.next_attempt_time
             when = f" at {written(at)}" if at else " later"

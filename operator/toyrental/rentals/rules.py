@@ -396,7 +396,8 @@ def send_to_repair(s: Situation) -> Decision | None:
         return Decision(Write(None, _ticket(s, s.toy)))
     ref = ObjectRef(name=s.ticket.name, uid=s.ticket.uid)
     sent = bookings.send_to_repair(s.toy, s.rental, ref, s.now)
-    return Decision(Write(s.toy, sent), confirm=(s.ticket.key,))
+    told = f"The toy came back damaged from Rental {s.rental.name}; see RepairTicket {ref.name}."
+    return Decision(Write(s.toy, sent, Event("Damaged", told, "Warning")), confirm=(s.ticket.key,))
 
 
 def _ticket(s: Situation, toy: Toy) -> RepairTicket:

@@ -64,7 +64,9 @@ def _claim(s: Situation) -> Decision:
         return Decision(_note(s, RepairPhase.OPEN, found, found))
     ref = ObjectRef(name=s.ticket.name, uid=s.ticket.uid)
     damaged = s.toy.updated(s.now, service=Service(state=ServiceState.DAMAGED, ticket_ref=ref))
-    event = Event("Damaged", f"Out of service: {s.ticket.spec.description or 'see the ticket'}")
+    told = f"RepairTicket {s.ticket.name} takes the toy out of service"
+    why = s.ticket.spec.description
+    event = Event("Damaged", f"{told}: {why}" if why else f"{told}.", "Warning")
     named = s.toy.status.service.ticket_ref
     other = () if named is None else (Key("RepairTicket", s.toy.namespace, named.name),)
     return Decision(Write(s.toy, damaged, event), confirm=(s.ticket.key, *other))
@@ -103,10 +105,13 @@ def _repair(s: Situation, toy: Toy) -> Decision:
     if resolution is None:
         return Decision(_to_workshop(s, toy) if begun else None)
     if resolution.outcome is RepairOutcome.REPAIRED:
-        service, event = Service(), Event("Repaired", "Repaired; the toy can be rented again.")
+        service, event = (
+            Service(),
+            Event("Repaired", "The toy is repaired and can be rented again."),
+        )
     else:
         gone = Service(state=ServiceState.DISCARDED, ticket_ref=toy.status.service.ticket_ref)
-        service, event = gone, Event("Discarded", "Discarded; the toy is out of stock for good.")
+        service, event = gone, Event("Discarded", "The toy is out of stock for good.")
     if toy.discarded:
         return _finish(s)
     return Decision(Write(toy, toy.updated(s.now, service=service), event))

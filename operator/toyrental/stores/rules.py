@@ -32,7 +32,7 @@ def decide_toy(s: ToySituation) -> Decision:
     gone = {b.rental_uid for b in stale}
     kept = (b for b in s.toy.status.bookings if b.rental_uid not in gone)
     names = sorted({b.rental_ref.name for b in stale})
-    event = Event("BookingReleased", f"The rental is gone: {', '.join(names)}.")
+    event = Event("BookingReleased", f"Free again, for the rental is gone: {', '.join(names)}.")
     confirm = tuple(Key("Rental", s.toy.namespace, name) for name in names)
     return Decision(Write(s.toy, s.toy.updated(s.now, bookings=kept), event), confirm=confirm)
 
