@@ -3,13 +3,16 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.payments.servers import Scripted
-from tests.payments.stands import ADAPTERS, LocalStripe, Stand, stand
+from tests.payments.stands import ADAPTERS, SIMULATOR_KEY, LocalStripe, Stand, stand
 from tests.simulator.running import Running
 
 
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    running = Running(":memory:", tmp_path_factory.mktemp("simulator") / "errors.log")
+    directory = tmp_path_factory.mktemp("simulator")
+    keys = directory / "keys"
+    keys.write_text(f"{SIMULATOR_KEY}\n")
+    running = Running(":memory:", directory / "errors.log", f"--api-key-file={keys}")
     yield running
     running.close()
 

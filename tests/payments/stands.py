@@ -22,6 +22,7 @@ from toyrental.payments.providers.toss import TossProvider
 from toyrental.shared.money import Currency, Money
 
 CANARY = "sk_test_canary_4f1d"
+SIMULATOR_KEY = "sim_test_shop"
 TIMEOUT = timedelta(seconds=10)
 
 Adapter = Callable[[str, timedelta, ApiKey], Provider]
@@ -98,7 +99,7 @@ def _succeeded(entry: dict[str, Any]) -> bool:
 async def stand(name: str, simulator: Running, stripe: LocalStripe) -> AsyncIterator[Stand]:
     """Open a provider at its stand."""
     if name == "simulator":
-        provider: Provider = SimulatorProvider(simulator.url, TIMEOUT)
+        provider: Provider = SimulatorProvider(simulator.url, TIMEOUT, ApiKey(SIMULATOR_KEY))
         yield Stand(
             name,
             provider,

@@ -131,8 +131,6 @@ async def test_the_account_is_told(at: Stand) -> None:
 
 
 async def test_a_wrong_key_is_unauthorized(at: Stand) -> None:
-    if at.name == "simulator":
-        pytest.skip("this one asks for no key")
     provider = ADAPTERS[at.name](at.endpoint, timedelta(seconds=10), ApiKey(CANARY))
     charge = charge_of(at.charged)
     answers = [
