@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.cluster import Cluster
+from dev.cluster import Cluster, ControlPlane, manifests
 from tests.conftest import open_shop
 from tests.support import Api, Shop, objects
 from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
@@ -38,6 +38,36 @@ def proxy(cluster: Cluster) -> Iterator[Proxy]:
     """Give a proxy to the API server, which does no harm yet."""
     with Proxy.to_cluster(cluster) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def own_control_plane(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ControlPlane]:
+    """Give a control plane that a test may stop, and whose metrics nobody else adds to."""
+    if cluster.kind != "embedded":
+        pytest.skip("a cluster that others run is neither stopped nor measured")
+    directory = tmp_path_factory.mktemp("control-plane")
+    control_plane = ControlPlane(directory, ephemeral=True, apply=manifests.present())
+    with control_plane:
+        yield control_plane
+
+
+@pytest.fixture
+def own_cluster(own_control_plane: ControlPlane) -> Cluster:
+    """Give the cluster of that control plane, as it is now."""
+    return own_control_plane.start()
+
+
+@pytest.fixture
+def shop_of_its_own(own_cluster: Cluster) -> Iterator[Shop]:
+    """Give an empty shop in that cluster."""
+    with Api(own_cluster.kubeconfig) as api:
+        for shop in open_shop(api, own_cluster, "own"):
+            try:
+                yield shop
+            finally:
+                shop.let_go()
 
 
 @pytest.fixture
