@@ -12,6 +12,7 @@ import yaml
 
 from dev.cluster import Cluster
 from tests.e2e.business import Business
+from tests.e2e.conftest import check_all
 from tests.support import Api, Json, Refused, Shop, can, objects
 from tests.support.operator import TOYRENTAL, OperatorProcess, SimulatorProcess
 from toyrental.repairs.models import RepairTicket
@@ -147,6 +148,7 @@ def test_sigterm_ends_it_in_good_order(
         for name in names:
             rental = business.order_becomes(name, "Paid")
             assert len(business.books(rental).charges) == 1
+        check_all(own_shop)
 
 
 def test_json_logs_carry_whom_they_are_about(

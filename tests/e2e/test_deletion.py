@@ -1,6 +1,6 @@
 """Deleting things: history costs nothing, what is live is settled first, nothing hangs."""
 
-from tests.e2e.business import DECLINED, PATIENCE, Business
+from tests.e2e.business import DECLINED, PATIENCE, Business, message
 from tests.support import Refused, eventually, objects
 from toyrental.payments.models import SETTLE, Payment, PaymentGateway
 from toyrental.rentals.models import Rental
@@ -91,6 +91,25 @@ def test_part_of_a_payment_can_be_given_back(business: Business) -> None:
     business.payment_becomes(rental, "Refunded")
     steps = {r["idempotencyKey"]: r["amount"] for r in business.books(rental).refunds}
     assert steps == {f"{payment.uid}:refund:1": 2000, f"{payment.uid}:refund:2": 7000}
+
+
+def test_a_payment_in_the_way_of_an_orders_own_is_said_to_be(business: Business) -> None:
+    rental = business.takes_order("order", toy="bear")
+    business.order_becomes("order", "Pending", Booked="False/ToyNotFound")
+    others = business.takes_order("others", toy="lion")
+    business.shop.create(
+        objects.payment(rental.payment_name, rental=others, amount=0, gatewayRef=None)
+    )
+    business.payment_becomes(rental, "Captured")
+    business.registers("bear")
+    stuck = business.order_becomes(
+        "order", "Reserved", Paid="False/PaymentConflict", Stalled="True"
+    )
+    assert rental.payment_name in message(stuck, "Ready")
+    business.told("order", "Reserved", "is not this order's")
+    business.shop.delete(Payment, rental.payment_name)
+    business.order_becomes("order", "Paid")
+    assert len(business.books(rental).charges) == 1
 
 
 def test_an_order_waits_for_a_toy_that_was_deleted(business: Business) -> None:

@@ -51,7 +51,9 @@ class RentalReconciler:
                 if _may_have_freed(before, after):
                     yield from self._line(toy.namespace)
             case Payment() as payment:
-                yield Key(self.kind, payment.namespace, payment.spec.rental_ref.name)
+                # One of an order's name may be for another; that order waits for it to go.
+                names = {payment.spec.rental_ref.name, payment.name.rpartition("-")[0]}
+                yield from (Key(self.kind, payment.namespace, name) for name in names if name)
             case RepairTicket() as ticket if after is None:
                 # The name of an order's ticket is the order's uid; another's may have stood there.
                 for booked in self._cache.find("Toy", BOOKED_BY, ticket.name):
