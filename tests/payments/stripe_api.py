@@ -1,7 +1,7 @@
 """The part of Stripe's public API that we use, kept by hand: what each request may carry.
 
-Facts of version 2026-09-30.endive, by docs.stripe.com/api and Stripe's OpenAPI description. When
-API_VERSION moves, they are read again.
+Facts by the reference at docs.stripe.com/api; the version is the one that Stripe's OpenAPI
+description names. When API_VERSION moves, they are read again.
 """
 
 import re
