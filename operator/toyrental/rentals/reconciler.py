@@ -48,7 +48,7 @@ class RentalReconciler:
             case Toy() as toy:
                 yield from _booked_rentals(before)
                 yield from _booked_rentals(after)
-                if _may_have_freed(before, after):
+                if _matters_to_the_line(before, after):
                     yield from self._line(toy.namespace)
             case Payment() as payment:
                 # One of an order's name may be for another; that order waits for it to go.
@@ -152,13 +152,12 @@ def _booked_rentals(toy: Resource | None) -> Iterable[Key]:
             yield Key("Rental", toy.namespace, booking.rental_ref.name)
 
 
-def _may_have_freed(before: Resource | None, after: Resource | None) -> bool:
-    """Tell whether a change of a toy may let somebody in line have one."""
-    if not isinstance(after, Toy):
-        return False
-    if not isinstance(before, Toy):
+def _matters_to_the_line(before: Resource | None, after: Resource | None) -> bool:
+    """Tell whether a change of a toy may let somebody in line have one, or ends such a hope."""
+    if not isinstance(before, Toy) or not isinstance(after, Toy):
         return True
     shorter = len(after.status.bookings) < len(before.status.bookings)
     fit_again = after.offered and not before.offered
+    gone_for_good = after.discarded and not before.discarded
     described_anew = after.metadata.labels != before.metadata.labels or after.spec != before.spec
-    return shorter or fit_again or described_anew
+    return shorter or fit_again or gone_for_good or described_anew
