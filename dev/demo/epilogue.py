@@ -14,7 +14,10 @@ from dev.demo.stage import Stage, StageError, change_of
 def sums(stage: Stage) -> None:
     """Hold the provider's ledger against the Payments. Raises StageError where they differ."""
     uids = {rental.uid for rental in stage.watch.of("rental")}
-    books = httpx.get(f"{stage.simulator}/ledger", timeout=10, trust_env=False).json()
+    try:
+        books = httpx.get(f"{stage.simulator}/ledger", timeout=10, trust_env=False).json()
+    except httpx.HTTPError as error:
+        raise StageError(f"The simulator does not show its ledger: {error}.") from error
     charges, refunds, declines = (
         [entry for entry in books[book] if entry["rentalUID"] in uids]
         for book in ("charges", "refunds", "declines")
@@ -30,7 +33,7 @@ def sums(stage: Stage) -> None:
     refunded = sum(status.get("refundedMinorUnits", 0) for status in payments)
     if (captured, refunded) != (taken, given_back):
         raise StageError(
-            f"the Payments in the cluster say otherwise: {captured:,} taken, "
+            f"The Payments in the cluster say otherwise: {captured:,} taken, "
             f"{refunded:,} given back."
         )
     say("   The Payments in the cluster say the same, to the won.")
