@@ -67,8 +67,8 @@ def test_one_ticket_at_a_time_decides_over_a_toy(business: Business) -> None:
 def test_a_ticket_that_is_deleted_makes_way_for_the_next(business: Business) -> None:
     business.registers("bear")
     business.opens_ticket("first", toy="bear")
-    business.opens_ticket("second", toy="bear")
     business.ticket_becomes("first", "Open", Accepted="True")
+    business.opens_ticket("second", toy="bear")
     business.ticket_becomes("second", "Open", Accepted="False")
     business.shop.delete(RepairTicket, "first")
     business.ticket_becomes("second", "Open", Accepted="True")
