@@ -266,13 +266,16 @@ def _asked(payment: Payment) -> Finding:
             return unknown(Reason.PROCESSING, "The payment is being taken.")
 
 
-def approved(s: Situation, paid_: Finding) -> Finding:
-    """Whether the store agreed to the order."""
+def approved(s: Situation, paid_: Finding, phase: RentalPhase) -> Finding:
+    """Whether the store agreed to the order.
+
+    What its policy says counts from the phase Approved on: until then the customer may cancel.
+    """
     if paid_.status != "True":
         return unknown(Reason.AWAITING_PAYMENT, "The store sees the order once it is paid.")
     approval = s.rental.spec.approval
     if approval is None:
-        if s.approved:
+        if s.approved and phase is not RentalPhase.PAID:
             return true(Reason.AUTOMATIC, "The store approves paid orders by its policy.")
         return unknown(
             Reason.AWAITING_DECISION, "The order is paid and waits for the store's decision."
@@ -340,7 +343,7 @@ def written(moment: datetime) -> str:
 def observe(s: Situation, phase: RentalPhase, due: datetime | None) -> dict[str, Finding | None]:
     """Return what is true of a rental that is in `phase`, for every condition it has."""
     paid_ = paid(s)
-    approved_ = approved(s, paid_)
+    approved_ = approved(s, paid_, phase)
     findings: dict[str, Finding | None] = {
         "Booked": booked(s) if phase.before_hand_over else _promise_kept(phase),
         "Paid": paid_,
