@@ -127,6 +127,8 @@ class Checks:
             assert phase in MAY_FOLLOW.get(was, set()), f"{after.name} went from {was} to {phase}"
             if phase in {P.PAID, P.APPROVED, P.RENTED}:
                 self._paid_in_full(after)
+            if phase in {P.PAID, P.CANCELLED}:
+                assert not is_true(after.status.conditions, "Approved") or after.spec.approval
             if phase is P.CANCELLED:
                 assert after.uid not in self._handed_over, f"{after.name} has its toy"
             if phase in {P.REJECTED, P.EXPIRED}:

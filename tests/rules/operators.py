@@ -142,6 +142,8 @@ class Operator:
     in_hand: dict[Key, InHand] = field(default_factory=dict)
     steps_left: int | None = None
     """After how many steps it is interrupted, if it is."""
+    weather: Fault = Fault.NONE
+    """What goes wrong with every request to the provider, unless something else does."""
     down: frozenset[str] = frozenset()
     """The kinds that it does not see to, as that part of it is down."""
     _confirmed: dict[Key, set[Key]] = field(default_factory=dict)
@@ -212,7 +214,7 @@ class Operator:
             self.in_hand[key] = InHand(step, self.world.now, situation)
         return None
 
-    def act(self, key: Key, fault: Fault = Fault.NONE) -> None:
+    def act(self, key: Key, fault: Fault | None = None) -> None:
         """Do what is in hand for an object: write it, or call and take the answer in hand."""
         if self.steps_left == 0:
             raise AwayError
@@ -223,7 +225,7 @@ class Operator:
             self._write(key, held.step)
             return
         assert held.situation is not None
-        answer = self._call(held.situation, held.step, fault)
+        answer = self._call(held.situation, held.step, fault or self.weather)
         if isinstance(answer, Decision):
             if answer.write is not None:
                 self.in_hand[key] = InHand(answer.write, self.world.now)

@@ -7,101 +7,22 @@ should.
 """
 
 import sys
-from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
 
 import pytest
 from hypothesis import event, note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, rule
 
-from tests.rules.checks import Checks
-from tests.rules.operators import RECONCILED, AwayError, Operator
-from tests.rules.provider import BAD, GOOD, TIMEOUT, Fault
+from tests.rules.operators import RECONCILED, AwayError
+from tests.rules.provider import GOOD, TIMEOUT, Fault
 from tests.rules.search import SEARCH, SECONDS
-from tests.rules.stage import GATEWAY, SECRET, Stage, run_to_rest
-from tests.rules.world import ExistsError, RefusedError
-from toyrental.payments.models import SETTLE, Payment, PaymentPhase
-from toyrental.rentals.models import Rental, RentalPhase
-from toyrental.repairs.models import RepairOutcome, RepairTicket
-from toyrental.shared.decisions import Decision, soonest
-from toyrental.shared.model import NameRef
-from toyrental.shared.resource import Key, Resource
-from toyrental.stores.models import Approval, Orders, Toy
-
-T = TypeVar("T")
-
-TOYS = ("ark", "bear", "car")
-ORDERS = ("r1", "r2", "r3", "r4", "r5")
-TICKETS = ("worn", "torn")
-COLOURS = ("red", "blue")
-
-nth = st.integers(min_value=0, max_value=3)
+from tests.rules.stage import SECRET, run_to_rest
+from tests.rules.town import Attention, Order, Town, nth, orders, somebody
 
 
-class Attention(NamedTuple):
-    """Which operator sees to what just happened, for how many steps, and whether it crashes."""
-
-    operator: int
-    steps: int | None
-    crash: bool
-
-
-somebody = st.none() | st.builds(
-    Attention,
-    operator=st.integers(0, 1),
-    steps=st.none() | st.integers(min_value=1, max_value=9),
-    crash=st.booleans(),
-)
-spans = st.sampled_from(
-    [
-        timedelta(seconds=1),
-        timedelta(seconds=1),
-        timedelta(seconds=15),
-        timedelta(seconds=70),
-        timedelta(minutes=10),
-        timedelta(minutes=31),
-        timedelta(hours=1),
-        timedelta(hours=5),
-        timedelta(days=1),
-    ]
-)
-methods = st.sampled_from([*GOOD, *GOOD, *BAD, SECRET])
-
-
-class Order(NamedTuple):
-    """What a customer may ask for."""
-
-    name: str
-    toy: str | None
-    colour: str
-    start: timedelta | None
-    days: int
-    method: str
-
-
-orders = st.builds(
-    Order,
-    name=st.sampled_from(ORDERS),
-    toy=st.sampled_from([*TOYS, None, None]),
-    colour=st.sampled_from(COLOURS),
-    start=st.sampled_from([None, None, timedelta(hours=1), timedelta(days=1), timedelta(days=2)]),
-    days=st.integers(min_value=1, max_value=3),
-    method=methods,
-)
-
-
-class Life(RuleBasedStateMachine):
+class Life(Town):
     """A shop, and everybody who acts on it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stage = Stage(note)
-        self.world = self.stage.world
-        self.provider = self.stage.provider
-        self.operators: list[Operator] = [self.stage.operator]
-        self.checks = Checks(self.world, self.provider)
 
     @initialize(
         two=st.booleans(),
@@ -116,27 +37,11 @@ class Life(RuleBasedStateMachine):
         if two:
             self.operators.append(self.stage.another_operator("the other operator"))
         self.checks.alone = not two
-        if automatic:
-            self.stage.set_policy(approval=Approval.AUTOMATIC)
-        for name, colour in zip(TOYS[:toys], ("red", "red", "blue"), strict=False):
-            self.stage.stock(name, rate=rate, color=colour)
-        for order in orders:
-            self.place(order)
+        self.open_shop(toys, rate, orders, automatic=automatic)
         for operator in self.operators:
             operator.cache.catch_up()
 
-    # --- People ---
-
-    def attempt(self, act: Callable[[], object]) -> None:
-        """Try what the API server may refuse."""
-        try:
-            act()
-        except (RefusedError, ExistsError, LookupError) as refusal:
-            note(f"                   refused: {type(refusal).__name__}: {refusal}")
-
-    def one(self, kind: type[T], n: int) -> T | None:
-        found: Sequence[T] = self.world.all(kind)  # type: ignore[type-var]
-        return found[n % len(found)] if found else None
+    # --- Operators, in small steps ---
 
     def attended(self, by: Attention | None) -> None:
         """Let an operator see to everything at once, or as far as it comes, or none."""
@@ -151,147 +56,6 @@ class Life(RuleBasedStateMachine):
         operator.steps_left = None
         if by.crash:
             operator.crash()
-
-    @rule(order=orders, by=somebody)
-    def order(self, order: Order, by: Attention | None) -> None:
-        """Order; an order of that name which has ended is deleted first."""
-        earlier = [r for r in self.world.all(Rental) if r.name == order.name and r.phase.final]
-        for rental in earlier:
-            self.world.delete(Rental, rental.name, "a customer")
-        self.place(order)
-        self.attended(by)
-
-    def place(self, order: Order) -> None:
-        labels = {} if order.toy else {"color": order.colour}
-        start = None if order.start is None else self.world.now + order.start
-        self.attempt(
-            lambda: self.stage.order(
-                order.name, order.toy, start=start, days=order.days, method=order.method, **labels
-            )
-        )
-
-    @rule(damaged=st.booleans(), by=somebody)
-    def go_on(self, damaged: bool, by: Attention | None) -> None:
-        """Do with every order what people do next when all goes well."""
-        for rental in self.world.all(Rental):
-            self.do_the_obvious(rental, damaged=damaged)
-        self.attended(by)
-
-    @rule(n=nth, damaged=st.booleans(), by=somebody)
-    def go_on_with_one(self, n: int, damaged: bool, by: Attention | None) -> None:
-        rental = self.one(Rental, n)
-        if rental is not None:
-            self.do_the_obvious(rental, damaged=damaged)
-            self.attended(by)
-
-    def do_the_obvious(self, rental: Rental, *, damaged: bool) -> None:
-        match rental.phase:
-            case RentalPhase.PAID:
-                self.attempt(lambda: self.stage.approve(rental.name))
-            case RentalPhase.RENTED:
-                self.attempt(lambda: self.stage.bring_back(rental.name))
-            case RentalPhase.RETURNED if damaged:
-                self.attempt(lambda: self.stage.find_damage(rental.name))
-            case RentalPhase.RETURNED:
-                self.attempt(lambda: self.stage.accept(rental.name))
-            case _:
-                pass
-
-    @rule(n=nth, what=st.sampled_from(["cancel", "cancel", "approve", "deny", "bring_back"]))
-    def decide_on_an_order(self, n: int, what: str) -> None:
-        rental = self.one(Rental, n)
-        if rental is not None:
-            self.attempt(lambda: getattr(self.stage, what)(rental.name))
-
-    @rule(n=nth, method=methods, by=somebody)
-    def change_the_method(self, n: int, method: str, by: Attention | None) -> None:
-        rental = self.one(Rental, n)
-        if rental is not None:
-            self.attempt(lambda: self.stage.pay_by(rental.name, method))
-            self.attended(by)
-
-    @rule(kind=st.sampled_from([Rental, Rental, Payment, RepairTicket, Toy]), n=nth)
-    def delete(self, kind: type[Resource], n: int) -> None:
-        found = self.one(kind, n)
-        if found is not None:
-            self.attempt(lambda: self.world.delete(kind, found.name, "somebody"))
-
-    @rule(n=nth, part=st.sampled_from([1, 2, 1_000]))
-    def refund(self, n: int, part: int) -> None:
-        payment = self.one(Payment, n)
-        if payment is not None:
-            amount = min(payment.spec.amount.minor_units, part)
-            self.attempt(lambda: self.stage.refund(payment.name, amount))
-
-    @rule(
-        n=nth,
-        toy=st.sampled_from(TOYS),
-        what=st.sampled_from(["open", "open", "assign", "repair", "discard"]),
-    )
-    def see_to_repairs(self, n: int, toy: str, what: str) -> None:
-        ticket = self.one(RepairTicket, n)
-        if what == "open":
-            self.attempt(lambda: self.stage.open_ticket(TICKETS[n % 2], toy))
-        elif ticket is not None and what == "assign":
-            self.attempt(lambda: self.stage.assign(ticket.name))
-        elif ticket is not None:
-            outcome = RepairOutcome.REPAIRED if what == "repair" else RepairOutcome.DISCARDED
-            self.attempt(lambda: self.stage.end_repair(ticket.name, outcome))
-
-    @rule(
-        name=st.sampled_from(TOYS),
-        colour=st.sampled_from(COLOURS),
-        what=st.sampled_from(["register", "register for free", "withdraw", "offer"]),
-    )
-    def see_to_the_stock(self, name: str, colour: str, what: str) -> None:
-        match what:
-            case "withdraw":
-                self.attempt(lambda: self.stage.withdraw(name))
-            case "offer":
-                self.attempt(lambda: self.stage.offer(name))
-            case _:
-                rate = 0 if what == "register for free" else 3
-                self.attempt(lambda: self.stage.stock(name, rate=rate, color=colour))
-
-    @rule(
-        policy=st.sampled_from(
-            [
-                {"approval": Approval.AUTOMATIC},
-                {"approval": Approval.MANUAL},
-                {"orders": Orders.PAUSED},
-                {"orders": Orders.ACCEPTED},
-                {"payment_gateway_ref": None},
-                {"payment_gateway_ref": NameRef(name=GATEWAY)},
-            ]
-        )
-    )
-    def change_the_policy(self, policy: dict[str, object]) -> None:
-        self.stage.set_policy(**policy)
-
-    @rule(token=st.sampled_from([None, *GOOD, *BAD]))
-    def change_the_secret(self, token: str | None) -> None:
-        note(f"                   the secret is now {token}")
-        self.stage.secrets.clear()
-        if token is not None:
-            self.stage.secrets[SECRET] = token
-
-    def reviews(self) -> list[Payment]:
-        """Return the payments that a person must look into, and can: nothing is on its way."""
-        if self.provider.something_late or self.calls_in_hand():
-            return []
-        return [
-            payment
-            for payment in self.world.all(Payment)
-            if payment.phase is PaymentPhase.MANUAL_REVIEW and payment.spec.resolution is None
-        ]
-
-    def calls_in_hand(self) -> bool:
-        return any(held.situation for op in self.operators for held in op.in_hand.values())
-
-    # --- Operators, in small steps ---
-
-    def operator(self, n: int) -> Operator:
-        return self.operators[n % len(self.operators)]
 
     @rule(n=nth, key=st.integers(min_value=0, max_value=20))
     def look(self, n: int, key: int) -> None:
@@ -343,45 +107,6 @@ class Life(RuleBasedStateMachine):
         for operator in self.operators:
             operator.down = frozenset(kinds)
 
-    # --- The world ---
-
-    @rule(what=st.sampled_from(["garbage", "late", "review"]))
-    def see_to_leftovers(self, what: str) -> None:
-        """Collect garbage, carry out a request that is late, or end a review."""
-        match what:
-            case "garbage":
-                self.world.collect_garbage()
-            case "late":
-                self.provider.carry_out_one()
-            case _ if self.reviews():
-                self.stage.resolve_review(self.reviews()[0].name)
-
-    @rule(span=spans, by=somebody)
-    def time_passes(self, span: timedelta, by: Attention | None) -> None:
-        self.pass_time(span)
-        self.attended(by)
-
-    def pass_time(self, span: timedelta) -> None:
-        note(f"                   {span} passes")
-        self.world.pass_time(span)
-        self.provider.pass_time(self.world.now)
-        for operator in self.operators:
-            operator.pass_time()
-
-    @rule(n=nth, by=somebody)
-    def wait_for_the_next_moment(self, n: int, by: Attention | None) -> None:
-        """Let time pass until an operator wants to look at something again."""
-        operator = self.operator(n)
-        steps = [operator.decide(key) for key in operator.cache.reconciled()]
-        moment = soonest(*(step.look_again for step in steps if isinstance(step, Decision)))
-        if moment is not None and moment > self.world.now:
-            self.pass_time(moment - self.world.now)
-            self.attended(by)
-
-    @invariant()
-    def money_is_right(self) -> None:
-        self.checks.money_at_any_time()
-
     # --- The end ---
 
     def teardown(self) -> None:
@@ -391,7 +116,7 @@ class Life(RuleBasedStateMachine):
         self.stage.secrets.setdefault(SECRET, GOOD[0])
         self.pass_time(TIMEOUT)
         for operator in self.operators:
-            operator.down = frozenset()
+            operator.down, operator.weather = frozenset(), Fault.NONE
             for key in list(operator.in_hand):
                 while key in operator.in_hand:
                     operator.act(key)
@@ -411,15 +136,6 @@ class Life(RuleBasedStateMachine):
                 assert again is not None, f"nobody looks again at {self.unsettled()}"
                 self.pass_time(max(again - self.world.now, timedelta(seconds=1)))
         raise AssertionError(f"never settled: {self.unsettled()}")
-
-    def unsettled(self) -> list[Key]:
-        """Return the payments of ended orders that still have money to move."""
-        return [
-            payment.key
-            for payment in self.world.all(Payment)
-            if SETTLE in payment.metadata.finalizers
-            and self.checks.ended(payment.spec.rental_ref.uid)
-        ]
 
 
 TestLife = pytest.mark.timeout(SECONDS)(Life.TestCase)

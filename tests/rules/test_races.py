@@ -428,6 +428,95 @@ def test_an_order_whose_shop_lost_its_gateway_waits_for_one(stage: Stage) -> Non
     assert stage.rental("order").phase is RentalPhase.PAID
 
 
+def without_method_at_its_deadline(stage: Stage) -> Key:
+    """Let an order come to its deadline for want of a Secret, which is there at last."""
+    stage.order("order", "robot", method=SECRET)
+    stage.settle()
+    stage.pass_time(minutes=30)
+    stage.secrets[SECRET] = "good"
+    return stage.payment_of("order").key
+
+
+def test_an_expiry_before_the_capture_is_noted_gives_the_money_back(stage: Stage) -> None:
+    # Given an order at its deadline, and a charge that was taken and is not noted yet
+    payment = without_method_at_its_deadline(stage)
+    payments = see_all(stage.operator)
+    payments.look(payment)
+    payments.act(payment)
+    assert len(stage.provider.taken) == 1
+    # When the order is let expire first, and then the capture would be noted
+    rentals = see_all(stage.another_operator("rentals"))
+    rentals.look(key_of(stage))
+    rentals.act(key_of(stage))
+    assert stage.payment_of("order").withheld
+    payments.act(payment)
+    assert not stage.payment_of("order").captured
+    wait_for_all(stage)
+    # Then the order has ended, and what was taken is back
+    assert stage.rental("order").phase.final
+    assert stage.provider.taken[0].kept == 0
+
+
+def test_a_capture_noted_before_the_expiry_keeps_the_order(stage: Stage) -> None:
+    # Given an order at its deadline, that is about to be let expire
+    payment = without_method_at_its_deadline(stage)
+    rentals = see_all(stage.another_operator("rentals"))
+    rentals.look(key_of(stage))
+    # When a charge is taken and noted first
+    see_all(stage.operator).work(payment)
+    rentals.act(key_of(stage))
+    stage.settle()
+    # Then the order is paid
+    assert stage.rental("order").phase is RentalPhase.PAID
+    assert stage.provider.taken[0].kept == 10_000
+
+
+def test_no_payment_is_made_for_an_order_that_has_ended_unseen(stage: Stage) -> None:
+    # Given an operator that knows an order with its toy, and not yet a Payment
+    stage.order("order", "robot")
+    operator = see_all(stage.operator)
+    for _ in range(2):
+        operator.look(key_of(stage))
+        operator.act(key_of(stage))
+    late = see_all(stage.another_operator("late"))
+    # When the order is cancelled, and the late one goes on
+    stage.cancel("order")
+    stage.settle()
+    late.work(key_of(stage))
+    # Then nothing is asked for, and nothing charged
+    assert not stage.has_payment("order")
+    assert stage.provider.calls == []
+
+
+def test_a_method_that_was_replaced_is_not_handed_on_again(stage: Stage) -> None:
+    # Given an operator that knows an order by its first method, and a second that was declined too
+    stage.order("order", "robot", method="bad")
+    stage.settle()
+    late = see_all(stage.another_operator("late"))
+    stage.pay_by("order", "worse")
+    stage.settle()
+    late.cache.catch_up(["Payment"])
+    # When it goes on
+    late.work(key_of(stage))
+    # Then the Payment keeps the newest one
+    assert stage.payment_of("order").spec.method.token == "worse"
+
+
+def test_an_order_does_not_expire_on_an_old_view_of_it(stage: Stage) -> None:
+    # Given an operator that knows an order by its declined method
+    stage.order("order", "robot", method="bad")
+    stage.settle()
+    late = see_all(stage.another_operator("late"))
+    # When the customer gives another at the last moment, and the late one finds the deadline over
+    stage.pay_by("order", "good")
+    stage.pass_time(minutes=30)
+    late.work(key_of(stage))
+    # Then it hands that on
+    assert stage.rental("order").phase is RentalPhase.RESERVED
+    stage.settle()
+    assert stage.rental("order").phase is RentalPhase.PAID
+
+
 # --- Bookings and stale caches ---
 
 
