@@ -60,7 +60,7 @@ class Screen:
     def output(self, text: str) -> None:
         """Show what a command printed."""
         for line in text.rstrip("\n").splitlines():
-            self.say(f"     {line}", style="bright_black")
+            self.say(f"     {line}".rstrip(), style="bright_black")
 
     def change(self, change: Change) -> None:
         """Show what became of an object, where a person would care."""
