@@ -261,8 +261,9 @@ class Proxy:
 
     @property
     def open_watches(self) -> int:
-        """How many watches are being answered."""
-        return len(self._watches)
+        """How many watches are being answered, and somebody there to read it."""
+        open_ = [request.transport for request in list(self._watches.values())]
+        return sum(transport is not None and not transport.is_closing() for transport in open_)
 
     def cut_watches(self) -> None:
         """Reset every watch that is open."""

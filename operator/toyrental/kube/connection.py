@@ -55,35 +55,39 @@ def _unusable(why: str | None) -> NoConnection:
     return NoConnection(f"the kubeconfig {where} cannot be used: {why}")
 
 
-def login(
-    found: kopf.ConnectionInfo, registry: kopf.OperatorRegistry, observer: aiohttp.TraceConfig
-) -> None:
-    """Let kopf use the connection that was found, and have an observer told of its requests.
+class SignIn:
+    """Signs kopf in, with sessions of our own that have an observer told of each request.
 
     Refused credentials are read again: in a pod the token changes. Where they stay the same they
     are tried again, for as long as it takes.
     """
-    logins = 0
 
-    @kopf.on.login(registry=registry)
-    async def sign_in(**_: object) -> kopf.AiohttpSession:
-        nonlocal found, logins
-        logins += 1
-        if logins > 1:
+    def __init__(self, found: kopf.ConnectionInfo, observer: aiohttp.TraceConfig) -> None:
+        self._found = found
+        self._observer = observer
+        self._sessions: list[aiohttp.ClientSession] = []
+
+    async def open(self, **_: object) -> kopf.AiohttpSession:
+        """Return a new session."""
+        if self._sessions:
             logger.warning("the API server refused the credentials; reading them again")
             await asyncio.sleep(SIGN_IN_AGAIN_SECONDS)
+            await self.close()
             try:
-                found = find(None)
+                self._found = find(None)
             except NoConnection as error:
                 logger.warning("the credentials cannot be read, the old ones are tried: %s", error)
-        return kopf.AiohttpSession(server=found.server, aiohttp_session=_session(found, observer))
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._found.as_ssl_context()),
+            headers=self._found.as_http_headers(),
+            proxy=self._found.proxy_url,
+            trust_env=self._found.trust_env,
+            trace_configs=[self._observer],
+        )
+        self._sessions.append(session)
+        return kopf.AiohttpSession(server=self._found.server, aiohttp_session=session)
 
-
-def _session(found: kopf.ConnectionInfo, observer: aiohttp.TraceConfig) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
-        headers=found.as_http_headers(),
-        proxy=found.proxy_url,
-        trust_env=found.trust_env,
-        trace_configs=[observer],
-    )
+    async def close(self) -> None:
+        """Close every session, as kopf does unless it failed."""
+        for session in self._sessions:
+            await session.close()

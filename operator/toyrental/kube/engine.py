@@ -26,8 +26,11 @@ from toyrental.shared.resource import GROUP, VERSION, Key, Resource
 
 SWEEP_SECONDS = 300.0
 SWEEP_AGAIN_SECONDS = 5.0
+SIGN_IN_AGAIN_SECONDS = 5.0
 WATCH_AGAIN_SECONDS = 2.0
 FINISHING_SECONDS = 5.0
+ENDING_SECONDS = 7.0
+CANCEL_AGAIN_SECONDS = 0.2
 
 logger = logging.getLogger(__name__)
 
@@ -141,8 +144,9 @@ class Engine:
     async def _run_kopf(self, found: kopf.ConnectionInfo, liveness_endpoint: str | None) -> None:
         """Watch until told to stop: caches are full and controllers work when it begins."""
         ours = asyncio.all_tasks()
+        sign_in = connection.SignIn(found, self._listings.observer())
         tasks = await kopf.spawn_tasks(
-            registry=self._registry(found),
+            registry=self._registry(sign_in),
             settings=_settings(),
             standalone=True,
             clusterwide=not self._scope.named,
@@ -152,7 +156,19 @@ class Engine:
         )
         self._heed_signals()
         logger.info("ready")
-        await kopf.run_tasks(tasks, ignored=ours)
+        running = asyncio.create_task(kopf.run_tasks(tasks, ignored=ours))
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        # All of kopf's tasks end once one has. But some survive being cancelled, and after a
+        # failure kopf waits for them for ever.
+        _, hung = await asyncio.wait(
+            [running], timeout=ENDING_SECONDS if self._stop.is_set() else 0
+        )
+        while hung:
+            for task in asyncio.all_tasks() - ours - {running}:
+                task.cancel()
+            _, hung = await asyncio.wait([running], timeout=CANCEL_AGAIN_SECONDS)
+        await sign_in.close()
+        await running
 
     def _heed_signals(self) -> None:
         """Have SIGTERM and Ctrl-C end it in good order.
@@ -164,9 +180,9 @@ class Engine:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
 
-    def _registry(self, found: kopf.ConnectionInfo) -> kopf.OperatorRegistry:
+    def _registry(self, sign_in: connection.SignIn) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
-        connection.login(found, registry, self._listings.observer())
+        kopf.on.login(backoff=SIGN_IN_AGAIN_SECONDS, registry=registry)(sign_in.open)
         for kind in self._cache.kinds:
             kopf.on.event(GROUP, VERSION, kind.SERVED.plural, registry=registry)(self._observe)
         return registry
