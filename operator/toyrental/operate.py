@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from toyrental.contexts import Context, Means, kinds_needed, reconcilers
 from toyrental.kube import connection
@@ -43,6 +44,7 @@ class Options:
 
 async def operate(options: Options) -> None:
     """Run until SIGTERM or Ctrl-C. Raises CannotRun, NoConnection or ApiError at start."""
+    asyncio.get_running_loop().set_exception_handler(_log_unless_closing)
     found = connection.find(options.kubeconfig)
     kinds = kinds_needed(options.contexts)
     scope = Scope(options.namespaces)
@@ -66,6 +68,17 @@ async def operate(options: Options) -> None:
             recording.cancel()
             await gateways.close()
             logger.info("stopped")
+
+
+def _log_unless_closing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Leave out what goes wrong when generators are closed at the very end.
+
+    Those of kopf that are told so in the midst of an event fail then; nothing is lost by it.
+    """
+    if "asyncgen" in context:
+        logger.debug("%s", context["message"])
+    else:
+        loop.default_exception_handler(context)
 
 
 async def check(client: Client, kinds: Iterable[type[Resource]], scope: Scope) -> None:
