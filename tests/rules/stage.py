@@ -52,9 +52,7 @@ class Stage:
         self.provider = Provider()
         self.secrets: dict[str, str] = {}
         self.operator = self.another_operator("operator")
-        simulator = PaymentGatewaySpec(simulator=Simulator(endpoint="http://127.0.0.1:1"))
-        gateway = PaymentGateway(metadata=Metadata(name=GATEWAY, namespace="shop"), spec=simulator)
-        self.world.create(gateway, "the owner")
+        self.open_till()
         policy.setdefault("payment_gateway_ref", NameRef(name=GATEWAY))
         spec = StoreSpec(**policy)
         store = Store(metadata=Metadata(name=STORE_NAME, namespace="shop"), spec=spec)
@@ -65,6 +63,12 @@ class Stage:
         return Operator(name, self.world, self.provider, self.secrets)
 
     # --- The owner ---
+
+    def open_till(self) -> None:
+        """Make the gateway of the shop."""
+        simulator = PaymentGatewaySpec(simulator=Simulator(endpoint="http://127.0.0.1:1"))
+        gateway = PaymentGateway(metadata=Metadata(name=GATEWAY, namespace="shop"), spec=simulator)
+        self.world.create(gateway, "the owner")
 
     def stock(self, name: str, rate: int = 5000, **labels: str) -> Toy:
         """Register a toy."""

@@ -114,6 +114,7 @@ class Life(Town):
             return  # a step failed: that is what counts
         note("--- everybody is still, and all faults are over ---")
         self.stage.secrets.setdefault(SECRET, GOOD[0])
+        self.attempt(self.stage.open_till)
         self.pass_time(TIMEOUT)
         for operator in self.operators:
             operator.down, operator.weather = frozenset(), Fault.NONE

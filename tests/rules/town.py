@@ -13,7 +13,7 @@ from tests.rules.operators import Operator
 from tests.rules.provider import BAD, GOOD, Fault
 from tests.rules.stage import GATEWAY, SECRET, Stage
 from tests.rules.world import ExistsError, RefusedError
-from toyrental.payments.models import SETTLE, Payment, PaymentPhase
+from toyrental.payments.models import SETTLE, Payment, PaymentGateway, PaymentPhase
 from toyrental.rentals.models import Rental, RentalPhase
 from toyrental.repairs.models import RepairOutcome, RepairTicket
 from toyrental.shared.decisions import Decision, soonest
@@ -181,11 +181,18 @@ class Town(RuleBasedStateMachine):
             self.attempt(lambda: self.stage.pay_by(rental.name, method))
             self.attended(by)
 
-    @rule(kind=st.sampled_from([Rental, Rental, Payment, RepairTicket, Toy]), n=nth)
-    def delete(self, kind: type[Resource], n: int) -> None:
+    @rule(
+        kind=st.sampled_from([Rental, Rental, Payment, RepairTicket, Toy]),
+        n=nth,
+        force=st.sampled_from([False, False, True]),
+    )
+    def delete(self, kind: type[Resource], n: int, force: bool) -> None:
+        """Delete something: who may operate does so even where it is live."""
         found = self.one(kind, n)
         if found is not None:
-            self.attempt(lambda: self.world.delete(kind, found.name, "somebody"))
+            if force:
+                self.checks.may_be_gone.add(found.uid)
+            self.attempt(lambda: self.world.delete(kind, found.name, "somebody", force=force))
 
     @rule(n=nth, part=st.sampled_from([1, 2, 1_000]))
     def refund(self, n: int, part: int) -> None:
@@ -238,6 +245,13 @@ class Town(RuleBasedStateMachine):
     )
     def change_the_policy(self, policy: dict[str, object]) -> None:
         self.stage.set_policy(**policy)
+
+    @rule(there=st.booleans())
+    def the_gateway_goes_or_comes(self, there: bool) -> None:
+        if there:
+            self.attempt(self.stage.open_till)
+        else:
+            self.attempt(lambda: self.world.delete(PaymentGateway, GATEWAY, "somebody"))
 
     @rule(token=st.sampled_from([None, *GOOD, *BAD]))
     def change_the_secret(self, token: str | None) -> None:
