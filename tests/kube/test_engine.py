@@ -125,6 +125,14 @@ async def test_a_sweep_finds_ghosts_and_what_was_missed() -> None:
     assert {key.name for key in running.cache.keys("Rental")} == {"b", "c"}
 
 
+async def test_a_sweep_of_one_namespace_says_nothing_of_others() -> None:
+    first, second = rental("a", uid="u1", namespace="shop"), rental("b", uid="u2", namespace="mall")
+    running = engine(Reconciler(nothing), Lists([[first, second]], [[]]))
+    await running.sweep("Rental")
+    await running.sweep("Rental", "shop")
+    assert {key.name for key in running.cache.keys("Rental")} == {"b"}
+
+
 async def test_a_list_that_breaks_off_proves_nothing() -> None:
     first, second = rental("a", uid="u1"), rental("b", uid="u2")
     broken = errors.ApiError("listing Rental", "the continue token has expired", 410)

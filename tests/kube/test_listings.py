@@ -1,107 +1,79 @@
-"""Lists that kopf asks for: what was known and is not in them is looked for, and only then."""
+"""Lists that kopf asks for: it gets an empty one, once the kind was swept."""
 
-import asyncio
+from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from tests.kube.test_cache import key, rental
 from toyrental.kinds import KINDS
-from toyrental.kube import listings as module
-from toyrental.kube.cache import Cache, Identity
-from toyrental.kube.listings import Listings
+from toyrental.kube.listings import NOBODY, Listings
+
+ALL = "/apis/toyrental.dev/v1alpha1/rentals"
+SHOP = "/apis/toyrental.dev/v1alpha1/namespaces/shop/rentals"
 
 
-class Sweeps:
-    """Counts the sweeps, and forgets what is said to be gone."""
+class Server:
+    """Notes what it is asked; refuses where told so."""
 
-    def __init__(self, cache: Cache) -> None:
-        self.cache = cache
-        self.kinds: list[str] = []
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.status = 200
+        self.swept: list[tuple[str, str | None]] = []
 
-    async def __call__(self, kind: str) -> None:
-        self.kinds.append(kind)
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append((request.path, dict(request.query)))
+        return web.json_response({"metadata": {"resourceVersion": "7"}}, status=self.status)
+
+    async def sweep(self, kind: str, namespace: str | None) -> None:
+        assert self.asked, "a sweep before the list may miss what comes between the two"
+        self.swept.append((kind, namespace))
 
 
 @pytest.fixture
-def cache(monkeypatch: pytest.MonkeyPatch) -> Cache:
-    monkeypatch.setattr(module, "LISTED_SECONDS", 0.02)
-    cache = Cache(KINDS)
-    for number, namespace in enumerate(("shop", "shop", "other")):
-        cache.put(rental(f"r{number}", uid=f"u{number}", version=number + 1, namespace=namespace))
-    return cache
+def server() -> Server:
+    return Server()
 
 
-async def test_a_list_with_everything_in_it_costs_nothing(cache: Cache) -> None:
-    sweeps = Sweeps(cache)
-    listings = Listings(cache, sweeps)
-    listings.began("Rental", None)
-    for number, namespace in enumerate(("shop", "shop", "other")):
-        listings.showed(key(f"r{number}", namespace), f"u{number}")
-    await listings.compared()
-    assert sweeps.kinds == []
+@pytest.fixture
+async def kopf_session(server: Server) -> AsyncIterator[aiohttp.ClientSession]:
+    app = web.Application()
+    app.router.add_get("/{path:.*}", server.answer)
+    middleware = Listings(KINDS, server.sweep)
+    async with (
+        TestServer(app) as running,
+        aiohttp.ClientSession(running.make_url("/"), middlewares=(middleware,)) as session,
+    ):
+        yield session
 
 
-async def test_what_was_not_in_the_list_is_looked_for(cache: Cache) -> None:
-    sweeps = Sweeps(cache)
-    listings = Listings(cache, sweeps)
-    listings.began("Rental", None)
-    listings.showed(key("r0"), "u0")
-    listings.showed(key("r1"), "another")
-    listings.showed(key("r2", "other"), "u2")
-    await listings.compared()
-    assert sweeps.kinds == ["Rental"]
+@pytest.mark.parametrize(("path", "namespace"), [(ALL, None), (SHOP, "shop")])
+async def test_a_list_is_of_nobody_and_the_kind_is_swept(
+    server: Server, kopf_session: aiohttp.ClientSession, path: str, namespace: str | None
+) -> None:
+    async with kopf_session.get(path, params={"limit": "500"}) as response:
+        assert (await response.json())["metadata"]["resourceVersion"] == "7"
+    assert server.asked == [(path, {"limit": "500", "fieldSelector": NOBODY})]
+    assert server.swept == [("Rental", namespace)]
 
 
-async def test_an_empty_list_is_a_list(cache: Cache) -> None:
-    sweeps = Sweeps(cache)
-    listings = Listings(cache, sweeps)
-    listings.began("Rental", None)
-    await listings.compared()
-    assert sweeps.kinds == ["Rental"]
+@pytest.mark.parametrize(
+    "path", [ALL + "?watch=true&resourceVersion=7", SHOP + "?watch=true", "/apis/toyrental.dev"]
+)
+async def test_whatever_is_no_list_passes_as_it_is(
+    server: Server, kopf_session: aiohttp.ClientSession, path: str
+) -> None:
+    async with kopf_session.get(path):
+        pass
+    assert NOBODY not in server.asked[0][1].values()
+    assert server.swept == []
 
 
-async def test_a_list_of_one_namespace_says_nothing_of_others(cache: Cache) -> None:
-    sweeps = Sweeps(cache)
-    listings = Listings(cache, sweeps)
-    listings.began("Rental", "other")
-    listings.showed(key("r2", "other"), "u2")
-    await listings.compared()
-    assert sweeps.kinds == []
-
-
-async def test_what_was_deleted_in_plain_sight_is_not_looked_for(cache: Cache) -> None:
-    sweeps = Sweeps(cache)
-    listings = Listings(cache, sweeps)
-    listings.began("Rental", "other")
-    cache.drop(key("r2", "other"), Identity("u2", "9"))
-    await listings.compared()
-    assert sweeps.kinds == []
-
-
-async def test_a_list_that_comes_in_slowly_is_waited_for(cache: Cache) -> None:
-    sweeps = Sweeps(cache)
-    listings = Listings(cache, sweeps)
-    listings.began("Rental", None)
-    for number, namespace in enumerate(("shop", "shop", "other")):
-        await asyncio.sleep(0.015)
-        listings.showed(key(f"r{number}", namespace), f"u{number}")
-    await listings.compared()
-    assert sweeps.kinds == []
-
-
-async def test_a_second_list_during_the_sweep_is_compared_too(cache: Cache) -> None:
-    kinds: list[str] = []
-    again = asyncio.Event()
-
-    async def sweep(kind: str) -> None:
-        kinds.append(kind)
-        if len(kinds) == 1:
-            listings.began("Rental", None)
-        else:
-            again.set()
-
-    listings = Listings(cache, sweep)
-    listings.began("Rental", None)
-    await asyncio.wait_for(again.wait(), 5)
-    await listings.compared()
-    assert kinds == ["Rental", "Rental"]
+async def test_a_list_that_was_refused_is_followed_by_no_sweep(
+    server: Server, kopf_session: aiohttp.ClientSession
+) -> None:
+    server.status = 503
+    async with kopf_session.get(ALL) as response:
+        assert response.status == 503
+    assert server.swept == []

@@ -209,7 +209,7 @@ class Client:
 async def _content(response: aiohttp.ClientResponse) -> Json:
     """Return the JSON of an answer. Of a refusal, whoever is in between may have sent anything."""
     try:
-        content: Json = await response.json(content_type=None)
+        content: Json = json.loads(await response.read())
     except ValueError:
         if response.ok:
             raise

@@ -56,15 +56,17 @@ def _unusable(why: str | None) -> NoConnection:
 
 
 class SignIn:
-    """Signs kopf in, with sessions of our own that have an observer told of each request.
+    """Signs kopf in, with sessions of our own that pass each request through a middleware.
 
     Refused credentials are read again: in a pod the token changes. Where they stay the same they
     are tried again, for as long as it takes.
     """
 
-    def __init__(self, found: kopf.ConnectionInfo, observer: aiohttp.TraceConfig) -> None:
+    def __init__(
+        self, found: kopf.ConnectionInfo, middleware: aiohttp.ClientMiddlewareType
+    ) -> None:
         self._found = found
-        self._observer = observer
+        self._middleware = middleware
         self._sessions: list[aiohttp.ClientSession] = []
 
     async def open(self, **_: object) -> kopf.AiohttpSession:
@@ -82,7 +84,7 @@ class SignIn:
             headers=self._found.as_http_headers(),
             proxy=self._found.proxy_url,
             trust_env=self._found.trust_env,
-            trace_configs=[self._observer],
+            middlewares=(self._middleware,),
         )
         self._sessions.append(session)
         return kopf.AiohttpSession(server=self._found.server, aiohttp_session=session)

@@ -74,7 +74,7 @@ class Engine:
         self._controllers = tuple(controllers)
         self._scope = scope
         self._sweep_seconds = sweep_seconds
-        self._listings = Listings(cache, self._sweep_until_done)
+        self._listings = Listings(cache.kinds, self._sweep_until_done)
         self._stop = asyncio.Event()
         cache.listen(self._wake)
 
@@ -110,7 +110,6 @@ class Engine:
         dead = [] if self._stop.is_set() else [task for task in endless if task.done()]
         self._stop.set()
         await asyncio.gather(finishing, watching)
-        self._listings.close()
         sweeping.cancel()
         for task in dead:
             await task
@@ -144,7 +143,7 @@ class Engine:
     async def _run_kopf(self, found: kopf.ConnectionInfo, liveness_endpoint: str | None) -> None:
         """Watch until told to stop: caches are full and controllers work when it begins."""
         ours = asyncio.all_tasks()
-        sign_in = connection.SignIn(found, self._listings.observer())
+        sign_in = connection.SignIn(found, self._listings)
         tasks = await kopf.spawn_tasks(
             registry=self._registry(sign_in),
             settings=_settings(),
@@ -198,8 +197,6 @@ class Engine:
             self._cache.drop(key, Identity(metadata["uid"], metadata["resourceVersion"]))
             return
         self._cache.put(raw)
-        if event["type"] is None:
-            self._listings.showed(key, metadata["uid"])
 
     async def _sweep_now_and_then(self) -> None:
         """Look at everything anew from time to time, whatever has or has not been heard of it.
@@ -213,24 +210,26 @@ class Engine:
             for controller in self._controllers:
                 controller.look_at(self._cache.live_keys(controller.kind))
 
-    async def _sweep_until_done(self, kind: str) -> None:
+    async def _sweep_until_done(self, kind: str, namespace: str | None = None) -> None:
         while True:
             try:
-                await self.sweep(kind)
+                await self.sweep(kind, namespace)
             except ApiError as error:
                 logger.warning("the sweep of %s did not finish and is begun anew: %s", kind, error)
                 await asyncio.sleep(SWEEP_AGAIN_SECONDS)
             else:
                 return
 
-    async def sweep(self, kind: str) -> None:
+    async def sweep(self, kind: str, namespace: str | None = None) -> None:
         """Make the cache agree with a list of a kind: take in what it lacks, forget ghosts.
 
         A ghost is an object that the list lacks and that was known before the list was begun.
         """
         known = self._cache.identities(kind)
-        for namespace in self._scope.named or (None,):
-            async for page in self._client.list(kind, namespace):
+        if namespace is not None:
+            known = {key: known[key] for key in known if key.namespace == namespace}
+        for place in (namespace,) if namespace else self._scope.named or (None,):
+            async for page in self._client.list(kind, place):
                 for raw in page["items"]:
                     metadata = raw["metadata"]
                     if not self._scope.serves(metadata["namespace"]):
