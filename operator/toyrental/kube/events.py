@@ -14,6 +14,7 @@ from toyrental.shared.resource import API_VERSION, Resource
 logger = logging.getLogger(__name__)
 
 CONTROLLER = "toyrental.dev/operator"
+SENDERS = 4
 MOST_WAITING = 1000
 NOTE_LENGTH = 1024
 
@@ -35,7 +36,10 @@ class Recorder:
             logger.debug("an Event is dropped: too many wait to be sent")
 
     async def run(self) -> None:
-        """Send Events until cancelled."""
+        """Send Events until cancelled: some at a time, for alone they fall behind the writes."""
+        await asyncio.gather(*(self._send() for _ in range(SENDERS)))
+
+    async def _send(self) -> None:
         while True:
             namespace, body = await self._waiting.get()
             try:
