@@ -86,6 +86,8 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
     Exit codes: 0 stopped as asked, 1 it cannot run here (one sentence says why), 2 wrong flags.
     """
     chosen = _contexts(contexts)
+    # kopf loads the official client wherever it is installed: 10 MB and a second for nothing.
+    sys.modules.setdefault("kubernetes", None)  # type: ignore[arg-type]
     # What is imported here takes a second; --help shall not.
     from toyrental import logs  # noqa: PLC0415
     from toyrental.contexts import Context  # noqa: PLC0415
