@@ -3,12 +3,13 @@
 Each measurement has a control plane, a simulator and a shop of its own. On one that had served
 earlier arms, etcd and the API server's heap and caches would be larger for the later ones, and the
 operator would load their rentals as history. Both arms begin alike: the operator opens the shop
-and some lives are lived to warm everything up; for the ceiling it is then stopped. Arms take turns
-(A B A B ...), so that what else the machine does meanwhile falls on both.
+and some lives are lived to warm everything up; for the ceiling it is then stopped. The users watch
+their rentals in every arm, so that the operator is all that differs. The clock stops when the last
+Event is there: the operator sends them beside its work, and what it has yet to send is not done.
+Arms take turns (A B A B ...), so that what else the machine does meanwhile falls on both.
 """
 
 import asyncio
-import contextlib
 import tempfile
 import time
 from collections import Counter
@@ -27,7 +28,7 @@ from .recording import Script
 from .replay import Provider, Replay
 
 WARM_UP_LIVES = 20
-LET_EVENTS_PASS_SECONDS = 1.0
+QUIET_SECONDS = 1.0
 
 
 class Arm(StrEnum):
@@ -105,18 +106,17 @@ async def _measured(
     access = Access.read(setting.cluster.kubeconfig)
     operator = programs.operator(setting.cluster.kubeconfig, setting.folder / "operator.log")
     async with Api(access) as api, Provider(setting.provider.url) as provider:
-        with contextlib.ExitStack() as running:
-            pid = running.enter_context(operator)
-            users = lives.Users(api)
-            stock = await shop.open_shop(api, setting.provider.url, setting.load.in_flight)
-            async with users.watching():
+        users = lives.Users(api)
+        async with users.watching():
+            with operator as pid:
+                stock = await shop.open_shop(api, setting.provider.url, setting.load.in_flight)
                 await lives.play(range(WARM_UP_LIVES), setting.load.in_flight, stock, users.live)
                 if setting.arm is Arm.OPERATOR:
                     pids = {**setting.pids, "operator": pid}
                     return await _play(setting, api, stock, users.live, pids, progress)
-        await shop.look(api, stock)
-        replay = Replay(api, provider, _replayed(setting.arm, scripts))
-        return await _play(setting, api, stock, replay.live, setting.pids, progress)
+            await shop.look(api, stock)
+            replay = Replay(api, provider, _replayed(setting.arm, scripts))
+            return await _play(setting, api, stock, replay.live, setting.pids, progress)
 
 
 def _replayed(arm: Arm, scripts: tuple[Script, Script]) -> tuple[Script, Script]:
@@ -134,8 +134,8 @@ async def _play(  # noqa: PLR0913, PLR0917 # what is played, for whom, and who i
     pids: dict[str, int],
     progress: Progress,
 ) -> Figures:
-    await asyncio.sleep(LET_EVENTS_PASS_SECONDS)
     load = setting.load
+    await _last_event(api)
     api.written.clear()
     before = await measure.requests(api)
     meter, started = measure.CpuMeter(pids), time.monotonic()
@@ -143,8 +143,7 @@ async def _play(  # noqa: PLR0913, PLR0917 # what is played, for whom, and who i
     await lives.play(
         range(WARM_UP_LIVES, WARM_UP_LIVES + load.lives), load.in_flight, stock, counted
     )
-    seconds = time.monotonic() - started
-    await asyncio.sleep(LET_EVENTS_PASS_SECONDS)
+    seconds = await _last_event(api) - started
     used = meter.read()
     wrote = (await measure.requests(api)).since(before)
     operator = pids.get("operator")
@@ -158,3 +157,14 @@ async def _play(  # noqa: PLR0913, PLR0917 # what is played, for whom, and who i
         refused=wrote.refused,
         peak_mib=programs.memory_mib(operator)[0] if operator else None,
     )
+
+
+async def _last_event(api: Api) -> float:
+    """Wait until no more Events come in; return when the last one had come, or now."""
+    came, count = time.monotonic(), await shop.events(api)
+    while time.monotonic() < came + QUIET_SECONDS:
+        await asyncio.sleep(0.1)
+        now = await shop.events(api)
+        if now != count:
+            came, count = time.monotonic(), now
+    return came

@@ -30,7 +30,7 @@ LIVES = 2
 COPIES_A_REQUEST = 50
 
 IDLE_SECONDS = 4.0
-IDLE_CPU_SECONDS = 0.06
+IDLE_CPU_SECONDS = 0.15
 LOOK_EVERY_SECONDS = 0.5
 
 
@@ -155,8 +155,9 @@ def _start(
     progress.begin(f"starting the operator with {settled} settled rentals")
     access = Access.read(cluster.kubeconfig)
     before = asyncio.run(_requests(access))
-    with programs.operator(cluster.kubeconfig, folder / f"operator-{settled}.log") as pid:
-        seconds = _wait_until_idle(pid, limit_seconds)
+    log = folder / f"operator-{settled}.log"
+    with programs.operator(cluster.kubeconfig, log) as pid:
+        seconds = wait_until_idle(pid, log, limit_seconds)
         used = programs.cpu_seconds(pid)
         peak, resident = programs.memory_mib(pid)
     wrote = asyncio.run(_requests(access)).since(before)
@@ -168,14 +169,18 @@ async def _requests(access: Access) -> measure.Requests:
         return await measure.requests(api)
 
 
-def _wait_until_idle(pid: int, limit_seconds: float) -> float:
-    """Wait until a process has hardly used the CPU for a while; return when that began."""
+def wait_until_idle(pid: int, log: Path, limit_seconds: float) -> float:
+    """Wait until an operator is ready and has hardly used the CPU for a while.
+
+    Returns after how many seconds that began. Until it is ready it may only seem idle: a busy
+    machine may not let it run.
+    """
     started = quiet_since = time.monotonic()
     used = programs.cpu_seconds(pid)
     while time.monotonic() < started + limit_seconds:
         time.sleep(LOOK_EVERY_SECONDS)
         now = programs.cpu_seconds(pid)
-        if now - used > IDLE_CPU_SECONDS:
+        if now - used > IDLE_CPU_SECONDS or '"ready"' not in log.read_text():
             quiet_since, used = time.monotonic(), now
         elif time.monotonic() > quiet_since + IDLE_SECONDS:
             return quiet_since - started

@@ -12,7 +12,7 @@ NAMESPACE = "bench"
 PLACE = f"{KINDS}/{NAMESPACE}"
 ANY_MODEL = "any"
 CARD = "pm_card_visa"
-SETTLE_SECONDS = 60
+SETTLE_SECONDS = 120
 
 APPROVED: Json = {"spec": {"approval": {"decision": "Approved"}}}
 RETURNED: Json = {"spec": {"desiredState": "Returned"}}
@@ -81,17 +81,26 @@ async def look(api: Api, stock: Stock) -> None:
         toy.uid, toy.version = metadata["uid"], metadata["resourceVersion"]
 
 
+async def events(api: Api) -> int:
+    """Return how many Events there are."""
+    found = await api.get(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events?limit=1")
+    return len(found["items"]) + int(found["metadata"].get("remainingItemCount", 0))
+
+
 async def _seen(api: Api, toys: Iterable[Toy]) -> None:
     deadline = time.monotonic() + SETTLE_SECONDS
     names = {toy.name for toy in toys}
-    while time.monotonic() < deadline:
-        found = await _toys(api)
-        phases = {name: found[name].get("status", {}).get("phase") for name in names}
-        gateway = await api.get(f"{PLACE}/paymentgateways/simulator")
-        if set(phases.values()) == {"Available"} and _is_ready(gateway):
-            return
+    while waits_for := await _not_seen(api, names):
+        if time.monotonic() > deadline:
+            raise BenchError(f"after {SETTLE_SECONDS} s the operator has yet to see: {waits_for}")
         await asyncio.sleep(0.5)
-    raise BenchError(f"the operator did not open the shop within {SETTLE_SECONDS} s")
+
+
+async def _not_seen(api: Api, names: set[str]) -> str:
+    found = await _toys(api)
+    new = [n for n in sorted(names) if found[n].get("status", {}).get("phase") != "Available"]
+    gateway = await api.get(f"{PLACE}/paymentgateways/simulator")
+    return ", ".join(new + ["the gateway"] * (not _is_ready(gateway)))
 
 
 async def _toys(api: Api) -> dict[str, Json]:
