@@ -7,11 +7,18 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from dev.cluster import Cluster
 from tests.support import Api, Shop
 from tests.support.keeper import Keeper, RemoteKeeper
+
+# Tests never fail for being slow: how fast a machine is says nothing about a rule.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 KEEPER = pytest.StashKey[Keeper | RemoteKeeper]()
 
