@@ -110,6 +110,11 @@ def command(*arguments: str, state_dir: Path) -> list[str]:
     return [sys.executable, "-m", "dev.cluster", *arguments, f"--state-dir={state_dir}"]
 
 
+def heed_ctrl_c() -> None:
+    """Undo what a shell does to programs in the background: they inherit that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run(*arguments: str, state_dir: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         command(*arguments, state_dir=state_dir),
@@ -281,6 +286,7 @@ def test_an_interrupted_start_leaves_nothing_running(state_dir: Path, number: in
         cwd=manifests.REPOSITORY,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it takes no lock
     ) as starting:
         eventually(lambda: "kube-apiserver" in processes.find(Layout(state_dir)))
         starting.send_signal(number)
