@@ -1,15 +1,18 @@
 """Operators that are killed, cut off and lied to need shops, and a cluster, of their own."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from dev.cluster import Cluster, ControlPlane, manifests
 from tests.conftest import open_shop
-from tests.support import Api, Shop, objects
+from tests.support import Api, Shop, eventually, objects
 from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
 from tests.support.proxy import Proxy
+from toyrental.payments.models import Payment
+from toyrental.rentals.models import Rental
+from toyrental.repairs.models import RepairTicket
+from toyrental.stores.models import Toy
 
 __all__ = ["pytest_runtest_makereport"]
 
@@ -73,17 +76,56 @@ def shop_of_its_own(own_cluster: Cluster) -> Iterator[Shop]:
 @pytest.fixture
 def open_for_business(shop: Shop, simulator: SimulatorProcess) -> Shop:
     """Give a shop that takes payments, without an operator."""
+    return opened(shop, simulator)
+
+
+def opened(shop: Shop, simulator: SimulatorProcess) -> Shop:
     shop.create(objects.gateway(GATEWAY, simulator.url))
     shop.create(objects.store(gateway=GATEWAY))
     return shop
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def shop_of_module(admin: Api, cluster: Cluster, simulator: SimulatorProcess) -> Iterator[Shop]:
+    for shop in open_shop(admin, cluster, "own"):
+        try:
+            yield opened(shop, simulator)
+        finally:
+            shop.let_go()
+
+
+@pytest.fixture(scope="module")
+def detour() -> Proxy | None:
+    """Give the proxy that the module's operator goes through: none, unless a module has one."""
+    return None
+
+
+@pytest.fixture(scope="module")
 def operator(
-    cluster: Cluster, tmp_path: Path, open_for_business: Shop
+    cluster: Cluster,
+    shop_of_module: Shop,
+    detour: Proxy | None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[OperatorProcess]:
-    """Give an operator that serves the shop, and ends well."""
-    namespaces = [open_for_business.name]
-    with OperatorProcess(cluster, tmp_path, namespaces=namespaces) as operator:
+    """Give an operator that the tests of a module share, and restart as they like. It ends well."""
+    directory = tmp_path_factory.mktemp("operator")
+    kubeconfig = detour.kubeconfig(directory / "kubeconfig") if detour else cluster.kubeconfig
+    flags = f"--kubeconfig={kubeconfig}"
+    namespaces = [shop_of_module.name]
+    with OperatorProcess(cluster, directory, flags, namespaces=namespaces) as operator:
         yield operator
         assert operator.terminate() == 0
+
+
+@pytest.fixture
+def served(shop_of_module: Shop, operator: OperatorProcess, detour: Proxy | None) -> Iterator[Shop]:
+    """Give the shop that the module's operator serves, empty before and after."""
+    shop = shop_of_module
+    yield shop
+    if detour is not None:
+        detour.behave()
+    assert operator.running
+    for kind in (Rental, RepairTicket, Toy):
+        shop.api.delete_all(kind.SERVED.kind, shop.name)
+    left = (Rental, Payment, RepairTicket, Toy)
+    eventually(lambda: not any(shop.find(kind) for kind in left), within=60)

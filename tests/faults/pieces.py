@@ -41,9 +41,15 @@ class Pieces:
         self._running: asyncio.Task[None] | None = None
 
     def kill(self) -> None:
-        """End it at once; may be called from any thread."""
-        if self._loop is not None and self._running is not None:
-            self._loop.call_soon_threadsafe(self._running.cancel)
+        """End it at once; may be called from any thread, and again while it ends."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            self._running = None
 
     def run(self, until: Callable[[], bool], within: float = 60) -> None:
         """Run until something has come true. Raises Killed, and TimeoutError."""

@@ -63,18 +63,19 @@ def is_list_of_kopf(request: Request) -> bool:
     return request.lists and "limit" not in request.query
 
 
+@pytest.fixture(scope="module")
+def detour(cluster: Cluster) -> Iterator[Proxy]:
+    """Give the proxy that the module's operator goes through."""
+    with Proxy.to_cluster(cluster) as proxy:
+        yield proxy
+
+
 @pytest.fixture
-def behind(
-    cluster: Cluster, open_for_business: Shop, proxy: Proxy, tmp_path: Path
-) -> Iterator[OperatorProcess]:
-    """Give an operator behind the proxy, running."""
-    flags = f"--kubeconfig={proxy.kubeconfig(tmp_path / 'kubeconfig')}"
-    namespaces = [open_for_business.name]
-    with OperatorProcess(cluster, tmp_path, flags, namespaces=namespaces) as operator:
-        eventually(lambda: proxy.open_watches == WATCHED)
-        yield operator
-        proxy.plan = lambda _: None
-        assert operator.terminate() == 0
+def proxy(detour: Proxy, operator: OperatorProcess) -> Proxy:
+    """Give that proxy once all watches go through it."""
+    assert operator.running
+    eventually(lambda: detour.open_watches == WATCHED)
+    return detour
 
 
 def phase(shop: Shop, name: str, phase: str) -> Rental:
@@ -104,9 +105,9 @@ def is_refunded(simulator: SimulatorProcess, rental: Rental) -> Callable[[], boo
 
 
 def test_the_toy_of_a_rental_deleted_unseen_goes_to_the_next_in_line(
-    behind: OperatorProcess, open_for_business: Shop, proxy: Proxy, simulator: SimulatorProcess
+    served: Shop, proxy: Proxy, simulator: SimulatorProcess
 ) -> None:
-    shop = open_for_business
+    shop = served
     first = first_has_the_toy_and_second_waits(shop)
     curtain = Curtain(proxy)
     curtain.fall()
@@ -117,14 +118,13 @@ def test_the_toy_of_a_rental_deleted_unseen_goes_to_the_next_in_line(
     eventually(is_refunded(simulator, first))
     eventually(lambda: not shop.find(Payment, fields="spec.rentalRef.name=first"))
     eventually(lambda: audit(shop, simulator.ledger()))
-    assert behind.running
 
 
 def test_an_empty_list_is_noticed_too(
-    behind: OperatorProcess, open_for_business: Shop, proxy: Proxy, simulator: SimulatorProcess
+    served: Shop, proxy: Proxy, simulator: SimulatorProcess
 ) -> None:
     """The last rental was deleted: kopf lists nothing, and says nothing."""
-    shop = open_for_business
+    shop = served
     shop.create(objects.toy("bear"))
     shop.create(objects.rental("first", toy="bear"))
     first = phase(shop, "first", "Paid")
@@ -135,13 +135,12 @@ def test_an_empty_list_is_noticed_too(
     curtain.rise()
     shop.wait(Toy, "bear", lambda toy: toy.status.phase == "Available", within=60)
     eventually(is_refunded(simulator, first))
-    assert behind.running
 
 
 def test_a_namesake_made_unseen_is_another_order(
-    behind: OperatorProcess, open_for_business: Shop, proxy: Proxy, simulator: SimulatorProcess
+    served: Shop, proxy: Proxy, simulator: SimulatorProcess
 ) -> None:
-    shop = open_for_business
+    shop = served
     old = first_has_the_toy_and_second_waits(shop)
     curtain = Curtain(proxy)
     curtain.fall()
@@ -156,13 +155,10 @@ def test_a_namesake_made_unseen_is_another_order(
     phase(shop, behind_it.name, "Paid")
     eventually(is_refunded(simulator, old))
     assert len(simulator.ledger().of(new).charges) == 1
-    assert behind.running
 
 
-def test_a_watch_that_goes_on_where_it_was_cut_needs_no_sweep(
-    behind: OperatorProcess, open_for_business: Shop, proxy: Proxy
-) -> None:
-    shop = open_for_business
+def test_a_watch_that_goes_on_where_it_was_cut_needs_no_sweep(served: Shop, proxy: Proxy) -> None:
+    shop = served
     first_has_the_toy_and_second_waits(shop)
     seen = len(proxy.requests)
     curtain = Curtain(proxy)
@@ -172,43 +168,38 @@ def test_a_watch_that_goes_on_where_it_was_cut_needs_no_sweep(
     curtain.rise(expired=False)
     phase(shop, "second", "Paid")
     assert not any(request.lists for request in proxy.requests[seen:])
-    assert behind.running
 
 
 def test_a_rental_deleted_while_the_operator_starts(
-    cluster: Cluster,
-    open_for_business: Shop,
-    operator: OperatorProcess,
-    proxy: Proxy,
-    tmp_path: Path,
+    served: Shop, proxy: Proxy, operator: OperatorProcess
 ) -> None:
     """It is in the list that the operator begins with, and no more in the one of its watch."""
-    shop = open_for_business
+    shop = served
     first_has_the_toy_and_second_waits(shop)
     operator.kill()
     curtain = Curtain(proxy)
     curtain.fall()
-    flags = f"--kubeconfig={proxy.kubeconfig(tmp_path / 'kubeconfig')}"
-    with OperatorProcess(cluster, tmp_path, flags, namespaces=[shop.name], name="next"):
-        eventually(lambda: any(is_list_of_kopf(request) for request in proxy.requests))
-        shop.delete(Rental, "first")
-        shop.gone(Rental, "first")
-        curtain.rise(expired=False)
-        phase(shop, "second", "Paid")
+    seen = len(proxy.requests)
     operator.start()
+    eventually(lambda: any(is_list_of_kopf(request) for request in proxy.requests[seen:]))
+    shop.delete(Rental, "first")
+    shop.gone(Rental, "first")
+    curtain.rise(expired=False)
+    phase(shop, "second", "Paid")
 
 
 def test_what_no_watch_and_no_list_tells_a_sweep_finds(
-    cluster: Cluster, open_for_business: Shop, proxy: Proxy, tmp_path: Path
+    cluster: Cluster, open_for_business: Shop, detour: Proxy, tmp_path: Path
 ) -> None:
     """An event is lost on a watch that is well, and so noticed by nobody."""
     shop = open_for_business
-    flags = [f"--kubeconfig={proxy.kubeconfig(tmp_path / 'kubeconfig')}", "--sweep-seconds=1"]
+    flags = [f"--kubeconfig={detour.kubeconfig(tmp_path / 'kubeconfig')}", "--sweep-seconds=1"]
     with OperatorProcess(cluster, tmp_path, *flags, namespaces=[shop.name]) as operator:
         first_has_the_toy_and_second_waits(shop)
-        proxy.garble = lambda event: None if event["type"] == "DELETED" else event
+        detour.garble = lambda event: None if event["type"] == "DELETED" else event
         shop.delete(Rental, "first")
         phase(shop, "second", "Paid")
+        detour.behave()
         assert operator.terminate() == 0
 
 

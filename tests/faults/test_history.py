@@ -18,9 +18,9 @@ RENTALS = 12
 
 
 @pytest.fixture
-def lives(open_for_business: Shop) -> list[Life]:
+def lives(served: Shop) -> list[Life]:
     """Give rentals that go well, and some whose toys come back damaged."""
-    shop = open_for_business
+    shop = served
     for number in range(RENTALS):
         shop.create(objects.toy(f"toy-{number}"))
     return [
@@ -52,12 +52,12 @@ def check_earned(shop: Shop, simulator: SimulatorProcess, rentals: list[Rental])
 
 def test_pruned_with_the_operator_running(
     cluster: Cluster,
-    open_for_business: Shop,
+    served: Shop,
     operator: OperatorProcess,
     simulator: SimulatorProcess,
     lives: list[Life],
 ) -> None:
-    shop = open_for_business
+    shop = served
     live(shop, lives)
     rentals = shop.find(Rental)
     cluster.run_kubectl("delete", "rentals", "--all", f"--namespace={shop.name}")
@@ -67,12 +67,12 @@ def test_pruned_with_the_operator_running(
 
 def test_pruned_with_the_operator_down(
     cluster: Cluster,
-    open_for_business: Shop,
+    served: Shop,
     operator: OperatorProcess,
     simulator: SimulatorProcess,
     lives: list[Life],
 ) -> None:
-    shop = open_for_business
+    shop = served
     live(shop, lives)
     rentals = shop.find(Rental)
     assert not any(SETTLE in payment.metadata.finalizers for payment in shop.find(Payment))
@@ -84,13 +84,13 @@ def test_pruned_with_the_operator_down(
 
 
 def test_pruned_at_once_whenever_one_completes(
-    open_for_business: Shop,
+    served: Shop,
     operator: OperatorProcess,
     simulator: SimulatorProcess,
     lives: list[Life],
 ) -> None:
     """Somebody deletes each rental the moment it is Completed, and cannot be too fast."""
-    shop = open_for_business
+    shop = served
     known: dict[str, Rental] = {}
     over = threading.Event()
 
@@ -123,10 +123,10 @@ def ending_with_completion(life: Life, known: dict[str, Rental]) -> Life:
 
 
 def test_what_is_not_history_is_given_back(
-    open_for_business: Shop, operator: OperatorProcess, simulator: SimulatorProcess
+    served: Shop, operator: OperatorProcess, simulator: SimulatorProcess
 ) -> None:
     """The contrast: a paid order that is deleted was not rented, and is refunded."""
-    shop = open_for_business
+    shop = served
     shop.create(objects.toy("bear"))
     rental = shop.create(objects.rental("order", toy="bear"))
     shop.wait(Rental, "order", lambda rental: rental.phase == "Paid")

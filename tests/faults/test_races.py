@@ -66,9 +66,9 @@ def all_wait_or_are_paid(shop: Shop) -> bool:
 
 
 def test_sixty_customers_race_for_seven_toys(
-    open_for_business: Shop, operator: OperatorProcess, simulator: SimulatorProcess
+    served: Shop, operator: OperatorProcess, simulator: SimulatorProcess
 ) -> None:
-    shop = open_for_business
+    shop = served
     for number in range(TOYS):
         shop.create(objects.toy(f"toy-{number}", labels={"shelf": "a"}))
     orders = {rental.uid: rental for rental in order(shop, CUSTOMERS)}
@@ -104,10 +104,10 @@ def test_sixty_customers_race_for_seven_toys(
 
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 def test_an_order_that_comes_while_the_operator_is_down_keeps_its_place(
-    late: bool, open_for_business: Shop, operator: OperatorProcess, simulator: SimulatorProcess
+    late: bool, served: Shop, operator: OperatorProcess, simulator: SimulatorProcess
 ) -> None:
     """The API server keeps the order, and the line."""
-    shop = open_for_business
+    shop = served
     shop.create(objects.toy("bear", labels={"shelf": "a"}))
     shop.create(objects.rental("first", toy="bear"))
     shop.wait(Rental, "first", lambda rental: rental.phase is RentalPhase.PAID)

@@ -163,8 +163,7 @@ class Proxy:
 
     def __init__(self, server: str, tls: ssl.SSLContext | None = None, **headers: str) -> None:
         self.server = server.rstrip("/")
-        self.plan: Callable[[Request], Harm | None] = lambda _: None
-        self.garble: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda line: line
+        self.behave()
         self.requests: list[Request] = []
         self._tls = tls
         self._headers = headers
@@ -223,6 +222,11 @@ class Proxy:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+
+    def behave(self) -> None:
+        """Do no more harm, from the next request on."""
+        self.plan: Callable[[Request], Harm | None] = lambda _: None
+        self.garble: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda line: line
 
     # --- What a test sees ---
 
