@@ -99,16 +99,20 @@ def seen_at(conditions: tuple[Condition, ...], generation: int) -> tuple[Conditi
 def _dated(
     type_: str, finding: Finding, before: Condition | None, *, generation: int, now: datetime
 ) -> Condition:
+    said = finding._replace(message=finding.message[:1024])
     since = now
-    if before is not None and before.status == finding.status:
+    if before is not None and before.status == said.status:
+        same = said == (before.status, before.reason, before.message)
+        if same and before.observed_generation == generation:
+            return before  # as most are, and it is dear to make a new one
         since = before.last_transition_time
     return Condition(
         type=type_,
-        status=finding.status,
+        status=said.status,
         observed_generation=generation,
         last_transition_time=since,
-        reason=finding.reason,
-        message=finding.message[:1024],
+        reason=said.reason,
+        message=said.message,
     )
 
 

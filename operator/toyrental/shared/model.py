@@ -92,7 +92,7 @@ def immutable(what: str) -> Any:
 def _utc_seconds(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a time needs its zone, as in 2026-01-31T09:00:00Z")
-    return value.replace(microsecond=0)
+    return value.replace(microsecond=0) if value.microsecond else value
 
 
 Time = Annotated[datetime, AfterValidator(_utc_seconds), Field(json_schema_extra={"maxLength": 32})]
