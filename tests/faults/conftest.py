@@ -1,12 +1,14 @@
 """Operators that are killed, cut off and lied to need shops, and a cluster, of their own."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from dev.cluster import Cluster, ControlPlane, manifests
 from tests.conftest import open_shop
 from tests.support import Api, Shop, eventually, objects
+from tests.support.mirror import Mirror
 from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
 from tests.support.proxy import Proxy
 from toyrental.payments.models import Payment
@@ -41,6 +43,13 @@ def proxy(cluster: Cluster) -> Iterator[Proxy]:
     """Give a proxy to the API server, which does no harm yet."""
     with Proxy.to_cluster(cluster) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def mirror(cluster: Cluster, shop: Shop) -> Iterator[Mirror]:
+    """Give what there is in the test's own shop at any time."""
+    with Mirror(cluster, shop.name) as mirror:
+        yield mirror
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +92,19 @@ def opened(shop: Shop, simulator: SimulatorProcess) -> Shop:
     shop.create(objects.gateway(GATEWAY, simulator.url))
     shop.create(objects.store(gateway=GATEWAY))
     return shop
+
+
+@pytest.fixture
+def unstarted(
+    cluster: Cluster, open_for_business: Shop, proxy: Proxy, tmp_path: Path
+) -> OperatorProcess:
+    """Give an operator for that shop, not started yet, whose every request the proxy sees."""
+    return behind(proxy, open_for_business, cluster, tmp_path)
+
+
+def behind(proxy: Proxy, shop: Shop, cluster: Cluster, tmp_path: Path) -> OperatorProcess:
+    flags = f"--kubeconfig={proxy.kubeconfig(tmp_path / 'kubeconfig')}"
+    return OperatorProcess(cluster, tmp_path, flags, namespaces=[shop.name])
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,17 @@
 """What customers, owners and repairers do in the life of one rental, step by step.
 
 A life is a list of steps; each is done once the one before has come true. Any number of lives go on
-side by side: `advance(Seen(shop), lives)` takes each a step further, if its last one has come true.
+side by side: `advance(look_at(shop), lives)` takes each a step further, if it can be taken.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from tests.support import Shop, objects
 from toyrental.payments.models import Payment
 from toyrental.rentals.models import Rental, RentalPhase
 from toyrental.repairs.models import RepairTicket
+from toyrental.shared.resource import Resource
 from toyrental.stores.models import Toy, ToyPhase
 
 DECLINED = "pm_card_chargeDeclined"
@@ -20,11 +21,29 @@ CHARGED = "pm_card_visa"
 class Seen:
     """A shop as it was at one look."""
 
-    def __init__(self, shop: Shop) -> None:
-        self.rentals = {rental.name: rental for rental in shop.find(Rental)}
-        self.toys = {toy.name: toy for toy in shop.find(Toy)}
-        self.payments = {p.spec.rental_ref.name: p for p in shop.find(Payment)}
-        self.tickets = {ticket.name: ticket for ticket in shop.find(RepairTicket)}
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self.rentals: dict[str, Rental] = {}
+        self.toys: dict[str, Toy] = {}
+        self.payments: dict[str, Payment] = {}
+        self.tickets: dict[str, RepairTicket] = {}
+        for resource in resources:
+            match resource:
+                case Rental():
+                    self.rentals[resource.name] = resource
+                case Toy():
+                    self.toys[resource.name] = resource
+                case Payment():
+                    self.payments[resource.spec.rental_ref.name] = resource
+                case RepairTicket():
+                    self.tickets[resource.name] = resource
+                case _:
+                    pass
+
+
+def look_at(shop: Shop) -> Seen:
+    """Ask the API server what there is."""
+    kinds: tuple[type[Resource], ...] = (Rental, Toy, Payment, RepairTicket)
+    return Seen(resource for kind in kinds for resource in shop.find(kind))
 
 
 class Step(NamedTuple):

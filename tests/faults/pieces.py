@@ -1,4 +1,4 @@
-"""The operator's own pieces in this process, without kopf: it lists where the real one watches.
+"""The operator's own pieces in this process, without kopf: a mirror of the shop is its watch.
 
 It starts in no time, so that a crash can be tried at every single request: `kill` ends it wherever
 it is, as SIGKILL would, and the next `run` knows nothing of what the one before knew.
@@ -6,25 +6,23 @@ it is, as SIGKILL would, and the next `run` knows nothing of what the one before
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import kopf
 
+from tests.support.mirror import Mirror
+from tests.support.proxy import closed
 from toyrental.contexts import Context, Means, kinds_needed, reconcilers
-from toyrental.kube.cache import Cache
+from toyrental.kube.cache import Cache, Identity
 from toyrental.kube.client import Client
 from toyrental.kube.controller import Controller
 from toyrental.kube.engine import Engine, Scope
-from toyrental.kube.errors import ApiError
 from toyrental.kube.events import Recorder
 from toyrental.kube.writer import Writer
 from toyrental.payments.gateways import Gateways
 from toyrental.shared.clock import utc_now
-
-LOOK_SECONDS = 0.02
-
-logger = logging.getLogger(__name__)
+from toyrental.shared.resource import Key
 
 
 class Killed(Exception):
@@ -34,9 +32,10 @@ class Killed(Exception):
 class Pieces:
     """An operator of one shop."""
 
-    def __init__(self, connection: kopf.ConnectionInfo, namespace: str) -> None:
+    def __init__(self, connection: kopf.ConnectionInfo, namespace: str, mirror: Mirror) -> None:
         self._connection = connection
         self._namespace = namespace
+        self._mirror = mirror
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -77,14 +76,16 @@ class Pieces:
         self._running = asyncio.current_task()
         kinds = kinds_needed(Context)
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(closed)
             client = await stack.enter_async_context(Client(lambda: self._connection, kinds))
             cache = Cache(kinds)
             recorder = Recorder(client, instance="pieces")
-            gateways = Gateways(["http://127.0.0.1:*"])
+            gateways = Gateways(["http://127.0.0.1:*"], client.get_secret)
             stack.push_async_callback(gateways.close)
             means = Means(client, cache, Writer(client, cache, recorder), gateways, utc_now)
             controllers = [Controller(r, cache, utc_now) for r in reconcilers(Context, means)]
             engine = Engine(client, cache, controllers, Scope([self._namespace]))
+            stack.enter_context(self._fed(cache))
             await asyncio.gather(*(engine.sweep(kind.SERVED.kind) for kind in kinds))
             tasks = [asyncio.create_task(recorder.run())]
             for controller in controllers:
@@ -92,7 +93,8 @@ class Pieces:
                 tasks += controller.start()
             try:
                 async with asyncio.timeout(within):
-                    await self._look(engine, until)
+                    while not await asyncio.to_thread(until):
+                        await asyncio.to_thread(self._mirror.changed, within=0.2)
             finally:
                 for controller in controllers:
                     controller.stop()
@@ -100,11 +102,25 @@ class Pieces:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _look(self, engine: Engine, until: Callable[[], bool]) -> None:
-        while not await asyncio.to_thread(until):
-            looks = (engine.sweep(kind.SERVED.kind) for kind in kinds_needed(Context))
-            try:
-                await asyncio.gather(*looks)
-            except ApiError as error:
-                logger.info("a look was harmed: %s", error)
-            await asyncio.sleep(LOOK_SECONDS)
+    @contextlib.contextmanager
+    def _fed(self, cache: Cache) -> Iterator[None]:
+        """Have the cache told of every change, until the end."""
+        loop, kinds = asyncio.get_running_loop(), {kind.SERVED.kind for kind in cache.kinds}
+
+        def take(type_: str, raw: dict[str, Any]) -> None:
+            metadata = raw["metadata"]
+            if type_ == "DELETED":
+                key = Key(raw["kind"], metadata["namespace"], metadata["name"])
+                cache.drop(key, Identity(metadata["uid"], metadata["resourceVersion"]))
+            else:
+                cache.put(raw)
+
+        def tell(type_: str, raw: dict[str, Any]) -> None:
+            if raw["kind"] in kinds:
+                loop.call_soon_threadsafe(take, type_, raw)
+
+        self._mirror.listen(tell)
+        try:
+            yield
+        finally:
+            self._mirror.leave(tell)

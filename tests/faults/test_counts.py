@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from dev.cluster import Cluster, kubeconfig
-from tests.faults.conftest import GATEWAY
-from tests.faults.lives import Life, Seen, advance
+from tests.faults.conftest import GATEWAY, behind
+from tests.faults.lives import Life, Seen, advance, look_at
 from tests.faults.pieces import Pieces
 from tests.support import Shop, eventually, objects
+from tests.support.mirror import Mirror
 from tests.support.operator import OperatorProcess, SimulatorProcess
 from tests.support.proxy import Proxy, Request
 from tests.support.shop import body
@@ -28,19 +29,6 @@ from toyrental.stores.models import Store, Toy
 
 LIFE = {"toys": 4, "rentals": 5, "payments": 3}
 MOST_EVENTS = 8
-
-
-@pytest.fixture
-def counted(
-    cluster: Cluster, open_for_business: Shop, proxy: Proxy, tmp_path: Path
-) -> OperatorProcess:
-    """Give an operator, not started yet, whose every request the proxy counts."""
-    return operator_behind(proxy, open_for_business, cluster, tmp_path)
-
-
-def operator_behind(proxy: Proxy, shop: Shop, cluster: Cluster, tmp_path: Path) -> OperatorProcess:
-    flags = f"--kubeconfig={proxy.kubeconfig(tmp_path / 'kubeconfig')}"
-    return OperatorProcess(cluster, tmp_path, flags, namespaces=[shop.name])
 
 
 def opens(shop: Shop, simulator: SimulatorProcess) -> None:
@@ -82,15 +70,17 @@ def by_resource(requests: list[Request]) -> Counter[str]:
 
 def live(shop: Shop, lives: list[Life]) -> None:
     eventually(
-        lambda: advance(Seen(shop), lives), within=120, explain=lambda: "\n".join(map(str, lives))
+        lambda: advance(look_at(shop), lives),
+        within=120,
+        explain=lambda: "\n".join(map(str, lives)),
     )
 
 
 def test_a_full_life_costs_twelve_writes_and_few_events(
-    counted: OperatorProcess, shop: Shop, proxy: Proxy
+    unstarted: OperatorProcess, shop: Shop, proxy: Proxy
 ) -> None:
     shop.create(objects.toy("bear"))
-    with counted as operator:
+    with unstarted as operator:
         eventually(lambda: is_open(shop) and shop.get(Toy, "bear").status.phase)
         let_it_finish(shop, proxy, "before")
         writes, events = len(proxy.writes), len(proxy.events)
@@ -119,7 +109,7 @@ def test_the_api_server_counts_the_same(
     shop.create(objects.toy("bear"))
     with (
         Proxy.to_cluster(own_cluster) as proxy,
-        operator_behind(proxy, shop, own_cluster, tmp_path) as operator,
+        behind(proxy, shop, own_cluster, tmp_path) as operator,
     ):
         eventually(lambda: is_open(shop) and shop.get(Toy, "bear").status.phase)
         let_it_finish(shop, proxy, "before")
@@ -152,20 +142,20 @@ def served(cluster: Cluster) -> Counter[str]:
 
 
 def test_a_restart_among_settled_objects_writes_nothing(
-    counted: OperatorProcess, shop: Shop, proxy: Proxy
+    unstarted: OperatorProcess, shop: Shop, proxy: Proxy, mirror: Mirror
 ) -> None:
     """The shop was served by another operator until now; this one knows nothing of it."""
-    pieces = Pieces(proxy.connection, shop.name)
+    pieces = Pieces(proxy.connection, shop.name, mirror)
     for number in range(60):
         shop.create(objects.toy(f"toy-{number}"))
     scripts = [Life.happy, Life.damaged, Life.cancelled]
     lives = [scripts[n % 3](Life(shop, f"order-{n}", f"toy-{n}")) for n in range(60)]
-    pieces.run(lambda: advance(Seen(shop), lives), within=120)
+    pieces.run(lambda: advance(Seen(mirror.resources), lives), within=120)
     pieces.run(lambda: is_open(shop))
     before = versions(shop)
     assert len(before) >= 200
     writes, events = len(proxy.writes), len(proxy.events)
-    with counted as operator:
+    with unstarted as operator:
         let_it_finish(shop, proxy)
         assert besides(proxy.writes[writes:], "sentinel") == []
         assert besides(proxy.events[events:], "sentinel") == []
@@ -185,7 +175,7 @@ def versions(shop: Shop) -> dict[tuple[str, str], str]:
 
 @pytest.mark.parametrize("how", ["client", "server"])
 def test_a_repeated_apply_writes_nothing(
-    how: str, cluster: Cluster, counted: OperatorProcess, shop: Shop, proxy: Proxy
+    how: str, cluster: Cluster, unstarted: OperatorProcess, shop: Shop, proxy: Proxy
 ) -> None:
     """Neither kubectl does, nor the operator because of it."""
     provider = shop.get(PaymentGateway, GATEWAY).spec.simulator
@@ -204,7 +194,7 @@ def test_a_repeated_apply_writes_nothing(
         where = (f"--namespace={shop.name}", f"--server-side={how == 'server'}".lower(), "-f-")
         return cluster.run_kubectl("apply", *where, stdin=yaml.safe_dump_all(content))
 
-    with counted as operator:
+    with unstarted as operator:
         apply()
         shop.wait(Rental, "order", lambda rental: rental.phase == "Paid")
         shop.wait(Toy, "lion", lambda toy: toy.status.phase == "InRepair")

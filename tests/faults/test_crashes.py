@@ -17,6 +17,7 @@ from tests.faults.lives import Life, Seen, advance
 from tests.faults.pieces import Pieces
 from tests.support import Shop, eventually, objects
 from tests.support.audit import audit
+from tests.support.mirror import Mirror
 from tests.support.operator import SimulatorProcess
 from tests.support.proxy import Harm, Proxy, Request
 from toyrental.payments.models import PaymentGateway
@@ -35,8 +36,9 @@ MOST_WRITES = {"happy": 12, "damaged": 20, "cancelled": 11}
 class Town:
     """Many lives in one shop, each with a toy and a name of its own, and harm to some of them."""
 
-    def __init__(self, shop: Shop, proxy: Proxy) -> None:
+    def __init__(self, shop: Shop, proxy: Proxy, mirror: Mirror) -> None:
         self.shop = shop
+        self._mirror = mirror
         self.writes: Counter[str] = Counter()
         self.met: dict[str, Request] = {}
         self._proxy = proxy
@@ -54,14 +56,21 @@ class Town:
     def begin(self, pieces: Pieces) -> None:
         """Have the toys put in stock; what is written from here on counts."""
         self._proxy.plan = lambda _: None
-        pieces.run(lambda: all(toy.status.phase for toy in Seen(self.shop).toys.values()))
+        pieces.run(self._all_in_stock)
         self._proxy.plan = self._plan
+
+    def _all_in_stock(self) -> bool:
+        toys = self._seen().toys.values()
+        return len(toys) == len(self._lives) and all(toy.status.phase for toy in toys)
 
     def advance(self) -> bool:
         """Take every life as far as it goes."""
-        seen = Seen(self.shop)
+        seen = self._seen()
         self.by_uid |= {rental.uid: rental.name for rental in seen.rentals.values()}
         return advance(seen, self._lives)
+
+    def _seen(self) -> Seen:
+        return Seen(self._mirror.resources)
 
     def _plan(self, request: Request) -> Harm | None:
         if not request.writes:
@@ -82,11 +91,11 @@ class Town:
         return self.by_uid.get(name, name)
 
 
-def open_shop(shop: Shop, proxy: Proxy, provider: str) -> Pieces:
+def open_shop(shop: Shop, proxy: Proxy, mirror: Mirror, provider: str) -> Pieces:
     """Open a shop; return an operator behind the proxy, that has put it in order."""
     shop.create(objects.gateway(GATEWAY, provider))
     shop.create(objects.store(gateway=GATEWAY))
-    pieces = Pieces(proxy.connection, shop.name)
+    pieces = Pieces(proxy.connection, shop.name, mirror)
     pieces.run(
         lambda: (
             is_true(shop.get(Store, "default").status.conditions, "Ready")
@@ -97,15 +106,15 @@ def open_shop(shop: Shop, proxy: Proxy, provider: str) -> Pieces:
 
 
 @pytest.fixture
-def pieces(shop: Shop, proxy: Proxy, simulator: SimulatorProcess) -> Pieces:
+def pieces(shop: Shop, proxy: Proxy, mirror: Mirror, simulator: SimulatorProcess) -> Pieces:
     """Give an operator behind the proxy, in a shop that is in order."""
-    return open_shop(shop, proxy, simulator.url)
+    return open_shop(shop, proxy, mirror, simulator.url)
 
 
 @pytest.fixture
-def town(shop: Shop, proxy: Proxy) -> Town:
+def town(shop: Shop, proxy: Proxy, mirror: Mirror) -> Town:
     """Give a shop with no lives in it yet."""
-    return Town(shop, proxy)
+    return Town(shop, proxy, mirror)
 
 
 Harmed = dict[str, tuple[str, int, Harm]]
@@ -191,12 +200,12 @@ def test_trouble_with_any_write(town: Town, pieces: Pieces, simulator: Simulator
 
 
 def test_trouble_and_crashes_at_any_move_of_money(
-    shop: Shop, proxy: Proxy, simulator: SimulatorProcess
+    shop: Shop, proxy: Proxy, mirror: Mirror, simulator: SimulatorProcess
 ) -> None:
     """Whatever becomes of a request to the provider, money moves once."""
     with Proxy(simulator.url) as provider:
-        pieces = open_shop(shop, proxy, provider.url)
-        town = Town(shop, proxy)
+        pieces = open_shop(shop, proxy, mirror, provider.url)
+        town = Town(shop, proxy, mirror)
         crashes = {name: crash(pieces.kill) for name, crash in CRASHES.items()}
         harms = TROUBLES | {"401": Harm.refuse(401), "503": Harm.refuse(503)} | crashes
         met: dict[str, str] = {}

@@ -1,12 +1,11 @@
 """History can be deleted: what is earned stays earned, whoever prunes, and whenever."""
 
 import threading
-from collections.abc import Callable
 
 import pytest
 
 from dev.cluster import Cluster
-from tests.faults.lives import Life, Seen, advance
+from tests.faults.lives import Life, advance, look_at
 from tests.support import Shop, eventually, objects
 from tests.support.api import Api
 from tests.support.operator import OperatorProcess, SimulatorProcess
@@ -29,15 +28,13 @@ def lives(served: Shop) -> list[Life]:
     ]
 
 
-def live(shop: Shop, lives: list[Life], besides: Callable[[Seen], None] = lambda _: None) -> None:
+def live(shop: Shop, lives: list[Life]) -> None:
     """Live all these lives to their end."""
-
-    def further() -> bool:
-        seen = Seen(shop)
-        besides(seen)
-        return advance(seen, lives)
-
-    eventually(further, within=120, explain=lambda: "\n".join(map(str, lives)))
+    eventually(
+        lambda: advance(look_at(shop), lives),
+        within=120,
+        explain=lambda: "\n".join(map(str, lives)),
+    )
 
 
 def check_earned(shop: Shop, simulator: SimulatorProcess, rentals: list[Rental]) -> None:

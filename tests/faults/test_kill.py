@@ -5,12 +5,11 @@ import random
 import signal
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 
-from dev.cluster import Cluster
 from tests.faults.lives import Life, Seen, advance
 from tests.support import Shop, eventually, objects
 from tests.support.audit import audit
+from tests.support.mirror import Mirror
 from tests.support.operator import DidNotStart, OperatorProcess, SimulatorProcess
 from tests.support.proxy import Harm, Proxy, Request
 from toyrental.rentals.models import Rental
@@ -66,22 +65,20 @@ class Killer:
 
 
 def test_a_storm_with_kills(
-    cluster: Cluster,
-    open_for_business: Shop,
+    unstarted: OperatorProcess,
+    shop: Shop,
     proxy: Proxy,
+    mirror: Mirror,
     simulator: SimulatorProcess,
-    tmp_path: Path,
 ) -> None:
     seed = random.SystemRandom().randrange(10**9)
     print(f"seed {seed}")
     chance = random.Random(seed)  # noqa: S311 - a seed replays it
-    shop = open_for_business
     for number in range(TOYS):
         shop.create(objects.toy(f"toy-{number}"))
     lives = [script(Life(shop, f"order-{n}"), chance) for n in range(RENTALS)]
-    flags = [f"--kubeconfig={proxy.kubeconfig(tmp_path / 'kubeconfig')}"]
 
-    with OperatorProcess(cluster, tmp_path, *flags, namespaces=[shop.name]) as operator:
+    with unstarted as operator:
 
         def live() -> bool:
             if not operator.running:
@@ -89,11 +86,13 @@ def test_a_storm_with_kills(
                 operator.kill()
                 with suppress(DidNotStart):  # killed again, before it was ready
                     operator.start()
-            return advance(Seen(shop), lives)
+            return advance(Seen(mirror.resources), lives)
 
         killer = Killer(operator, chance)
         proxy.plan = killer.plan
-        eventually(live, within=200, explain=lambda: "\n".join(str(x) for x in lives if not x.over))
+        mirror.until(
+            live, within=200, explain=lambda: "\n".join(str(x) for x in lives if not x.over)
+        )
         eventually(lambda: audit(shop, simulator.ledger()))
         assert len(killer.kills) == KILLS
         print(Counter(rental.phase.value for rental in shop.find(Rental)))

@@ -8,7 +8,7 @@ import pytest
 
 from dev.cluster import Cluster
 from tests.faults.conftest import GATEWAY
-from tests.faults.lives import Life, Seen, advance
+from tests.faults.lives import Life, advance, look_at
 from tests.faults.test_caches import WATCHED, detour, phase, proxy
 from tests.support import Shop, eventually, objects
 from tests.support.audit import audit
@@ -21,7 +21,7 @@ __all__ = ["detour", "proxy"]
 
 def live(shop: Shop, lives: list[Life]) -> None:
     eventually(
-        lambda: advance(Seen(shop), lives), within=90, explain=lambda: "\n".join(map(str, lives))
+        lambda: advance(look_at(shop), lives), within=90, explain=lambda: "\n".join(map(str, lives))
     )
 
 
@@ -44,7 +44,7 @@ def test_an_api_server_that_refuses_everything_for_a_while(
     proxy.cut_watches()
     tried = {"toys", "rentals", "payments"}
     seen, logged = len(proxy.requests), len(operator.log)
-    lives[1].advance(Seen(shop))
+    lives[1].advance(look_at(shop))
     eventually(lambda: tried <= {request.resource for request in proxy.requests[seen:]})
     assert operator.running
     proxy.plan = lambda _: None

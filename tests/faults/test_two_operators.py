@@ -17,6 +17,7 @@ from dev.cluster import Cluster
 from tests.faults.lives import Life, Seen, advance
 from tests.support import Shop, eventually, objects
 from tests.support.audit import audit
+from tests.support.mirror import Mirror
 from tests.support.operator import OperatorProcess, SimulatorProcess
 from tests.support.proxy import Harm, Proxy
 from toyrental.contexts import Context, Means, kinds_needed, reconcilers
@@ -294,7 +295,11 @@ def ref_to(toy: Toy) -> ObjectRef:
 
 
 def test_a_storm_with_two_operators(
-    cluster: Cluster, open_for_business: Shop, simulator: SimulatorProcess, tmp_path: Path
+    cluster: Cluster,
+    open_for_business: Shop,
+    mirror: Mirror,
+    simulator: SimulatorProcess,
+    tmp_path: Path,
 ) -> None:
     shop = open_for_business
     for number in range(12):
@@ -306,7 +311,9 @@ def test_a_storm_with_two_operators(
         return OperatorProcess(cluster, tmp_path, namespaces=[shop.name], name=name)
 
     with operator("one") as one, operator("other") as other:
-        eventually(lambda: advance(Seen(shop), lives), within=120, explain=lambda: told(lives))
+        mirror.until(
+            lambda: advance(Seen(mirror.resources), lives), within=120, explain=lambda: told(lives)
+        )
         eventually(lambda: audit(shop, simulator.ledger()))
         with ThreadPoolExecutor() as both:
             assert list(both.map(OperatorProcess.terminate, (one, other))) == [0, 0]

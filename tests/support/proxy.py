@@ -177,7 +177,7 @@ class Proxy:
     @classmethod
     def to_cluster(cls, cluster: Cluster) -> "Proxy":
         """Return a proxy to the API server, as the user that its kubeconfig names."""
-        found = _connection(cluster.kubeconfig)
+        found = connection_of(cluster.kubeconfig)
         return cls(found.server, found.as_ssl_context(), **found.as_http_headers())
 
     def __enter__(self) -> Self:
@@ -222,6 +222,7 @@ class Proxy:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await closed()
 
     def behave(self) -> None:
         """Do no more harm, from the next request on."""
@@ -348,6 +349,12 @@ class Proxy:
         return response
 
 
+async def closed() -> None:
+    """Give the loop time to close what was told to: transports take some rounds of it."""
+    for _ in range(10):
+        await asyncio.sleep(0.001)
+
+
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
     """Yield whole lines, however long."""
     rest = b""
@@ -397,7 +404,7 @@ def _refusal(request: Request, status: int) -> web.Response:
     return web.json_response(told, status=status)
 
 
-def _connection(kubeconfig: Path) -> kopf.ConnectionInfo:
+def connection_of(kubeconfig: Path) -> kopf.ConnectionInfo:
     """Return who may do everything, and where, by a kubeconfig of our own making."""
     content = yaml.safe_load(kubeconfig.read_text())
     cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
