@@ -27,7 +27,7 @@ from .progress import Progress
 
 TOYS = 20
 LIVES = 2
-COPIES_A_REQUEST = 50
+CATCH_UP_SECONDS = 120
 
 IDLE_SECONDS = 4.0
 IDLE_CPU_SECONDS = 0.15
@@ -73,15 +73,24 @@ def _make_history(cluster: Cluster, plane: ControlPlane, copies: int, progress: 
     tls = certificates.client_context(plane.layout.certificates)
     with httpx.Client(base_url=_etcd_url(cluster), verify=tls, trust_env=False, timeout=60) as etcd:
         originals = [_Original.read(etcd, lives.name_of(number)) for number in range(LIVES)]
-        for first in range(0, copies, COPIES_A_REQUEST):
-            numbers = range(first, min(first + COPIES_A_REQUEST, copies))
-            put = [
-                {"requestPut": {"key": _base64(key), "value": _base64(value)}}
-                for number in numbers
-                for key, value in originals[number % LIVES].copy(LIVES + number).items()
-            ]
-            etcd.post("/v3/kv/txn", json={"success": put}).raise_for_status()
-            progress.advance(len(numbers))
+        for number in range(copies):
+            # One write a request: an API server never gives two objects the same version.
+            for key, value in originals[number % LIVES].copy(LIVES + number).items():
+                put = {"key": _base64(key), "value": _base64(value)}
+                etcd.post("/v3/kv/put", json=put).raise_for_status()
+            progress.advance()
+    progress.begin("waiting for the API server to know of them")
+    asyncio.run(_known(cluster, LIVES + copies))
+
+
+async def _known(cluster: Cluster, count: int) -> None:
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    async with Api(Access.read(cluster.kubeconfig)) as api:
+        for kind in ("rentals", "payments"):
+            while await shop.count(api, f"{shop.PLACE}/{kind}") != count:
+                if time.monotonic() > deadline:
+                    raise BenchError(f"the API server does not serve the {count} {kind} made")
+                await asyncio.sleep(0.5)
 
 
 @dataclass(frozen=True)
@@ -179,6 +188,8 @@ def wait_until_idle(pid: int, log: Path, limit_seconds: float) -> float:
     used = programs.cpu_seconds(pid)
     while time.monotonic() < started + limit_seconds:
         time.sleep(LOOK_EVERY_SECONDS)
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            raise BenchError(f"the operator ended by itself:\n{log.read_text()[-2000:]}")
         now = programs.cpu_seconds(pid)
         if now - used > IDLE_CPU_SECONDS or '"ready"' not in log.read_text():
             quiet_since, used = time.monotonic(), now

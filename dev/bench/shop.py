@@ -83,7 +83,12 @@ async def look(api: Api, stock: Stock) -> None:
 
 async def events(api: Api) -> int:
     """Return how many Events there are."""
-    found = await api.get(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events?limit=1")
+    return await count(api, f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
+
+
+async def count(api: Api, collection: str) -> int:
+    """Return how many objects a collection has."""
+    found = await api.get(f"{collection}?limit=1")
     return len(found["items"]) + int(found["metadata"].get("remainingItemCount", 0))
 
 
