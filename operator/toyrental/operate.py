@@ -18,7 +18,7 @@ from toyrental.kube.engine import Engine, Scope
 from toyrental.kube.events import Recorder
 from toyrental.kube.writer import Writer
 from toyrental.payments.gateways import Gateways
-from toyrental.shared.clock import utc_now
+from toyrental.shared.clock import exact_now, utc_now
 from toyrental.shared.resource import GROUP, Resource
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ async def operate(options: Options) -> None:
         gateways = Gateways(options.gateway_endpoints, client.get_secret)
         means = Means(client, cache, Writer(client, cache, recorder), gateways, utc_now)
         controllers = [
-            Controller(made, cache, utc_now) for made in reconcilers(options.contexts, means)
+            Controller(made, cache, exact_now) for made in reconcilers(options.contexts, means)
         ]
         engine = Engine(client, cache, controllers, scope, options.sweep_seconds)
         recording = asyncio.create_task(recorder.run())

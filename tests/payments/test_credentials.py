@@ -275,7 +275,7 @@ def gateway(account: str | None, **spec: Any) -> PaymentGateway:
 
 
 def said(found: PaymentGateway, checked: gateway_rules.Checked, *, unsettled: bool) -> Any:
-    write = gateway_rules.decide(found, checked, unsettled, NOW).write
+    write = gateway_rules.decide(found, checked, unsettled, gateway_rules.Seen(), NOW).write
     assert write is not None
     status = write.after.status
     ready = next(each for each in status.conditions if each.type == "Ready")

@@ -6,12 +6,15 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from toyrental.payments.circuit import Clock
 from toyrental.payments.credentials import Credentials, ReadSecret, read_none
+from toyrental.payments.guard import Guard, GuardedProvider
 from toyrental.payments.keyed import KeyedProvider
 from toyrental.payments.models import PaymentGateway, PaymentGatewaySpec
 from toyrental.payments.providers import simulator, stripe, toss
 from toyrental.payments.providers.http import is_endpoint
 from toyrental.payments.providers.port import ApiKey, Capabilities, Provider
+from toyrental.shared.clock import exact_now
 from toyrental.shared.model import SecretKeyRef
 
 
@@ -43,10 +46,17 @@ class Gateways:
     reach. `read_secret` gives the Secrets that gateways name.
     """
 
-    def __init__(self, endpoints: Iterable[str], read_secret: ReadSecret = read_none) -> None:
+    def __init__(
+        self,
+        endpoints: Iterable[str],
+        read_secret: ReadSecret = read_none,
+        clock: Clock = exact_now,
+    ) -> None:
         self._endpoints = tuple(endpoints)
         self._read_secret = read_secret
+        self._clock = clock
         self._providers: dict[tuple[str, str], tuple[str, int, KeyedProvider]] = {}
+        self._guards: dict[tuple[str, str], Guard] = {}
 
     async def provider(self, gateway: PaymentGateway | None, name: str) -> Provider:
         """Return the provider of a gateway. Raises GatewayUnusable."""
@@ -54,16 +64,33 @@ class Gateways:
             raise GatewayUnusable("GatewayMissing", f"there is no PaymentGateway {name}")
         uid, generation, known = self._providers.get(_place(gateway), ("", 0, None))
         if known is None or (uid, generation) != (gateway.uid, gateway.metadata.generation):
-            await self.forget(gateway.namespace, gateway.name)
+            await self._let_go(_place(gateway))
             known = self._open(gateway)
             made = (gateway.uid, gateway.metadata.generation, known)
             self._providers[_place(gateway)] = made
         known.account = gateway.status.account
-        return known
+        return GuardedProvider(known, self.guard(gateway))
+
+    def guard(self, gateway: PaymentGateway) -> Guard:
+        """Return the circuits of a gateway, with its settings as they are now."""
+        guard = self._guards.get(_place(gateway))
+        if guard is None or guard.uid != gateway.uid:
+            guard = self._guards[_place(gateway)] = Guard(gateway, self._clock)
+        guard.heed(gateway)
+        return guard
+
+    def has_news(self, gateway: PaymentGateway) -> bool:
+        """Tell whether a circuit of a gateway moved, and nobody was told yet."""
+        guard = self._guards.get(_place(gateway))
+        return guard is not None and guard.news is not None
 
     async def forget(self, namespace: str, name: str) -> None:
-        """Forget a gateway's credentials, and let go of its connections."""
-        _, _, known = self._providers.pop((namespace, name), ("", 0, None))
+        """Forget a gateway's credentials and circuits, and let go of its connections."""
+        self._guards.pop((namespace, name), None)
+        await self._let_go((namespace, name))
+
+    async def _let_go(self, place: tuple[str, str]) -> None:
+        _, _, known = self._providers.pop(place, ("", 0, None))
         if known is not None:
             await known.close()
 

@@ -29,6 +29,16 @@ GATEWAY_IN_USE = "toyrental.dev/in-use"
 """The finalizer of a PaymentGateway that unsettled Payments may still need."""
 
 
+CIRCUIT_OPEN = "CircuitOpen"
+"""Why a payment was put off: the provider does not respond and is not called for a while."""
+
+SUSPENDED = "Suspended"
+"""Why a payment was put off: the shop has its gateway suspended."""
+
+LINE = frozenset({CIRCUIT_OPEN, SUSPENDED})
+"""Who was put off for one of these waits in line, and asks for nothing meanwhile."""
+
+
 GatewayPaymentID = Annotated[
     Annotated[str, Field(min_length=1, max_length=255)] | None, Field(alias="gatewayPaymentID")
 ]
@@ -318,6 +328,12 @@ class Payment(Resource):
         return self.phase.captured
 
     @property
+    def in_line(self) -> bool:
+        """Whether it waits in line until the provider is called again."""
+        failure = self.status.failure
+        return self.phase is PaymentPhase.DEFERRED and failure is not None and failure.code in LINE
+
+    @property
     def withheld(self) -> bool:
         """Whether the whole amount shall go back, or never be charged at all."""
         return self.spec.refund_minor_units >= self.spec.amount.minor_units > 0
@@ -400,6 +416,9 @@ class CircuitBreaker(Model):
     probes: Annotated[int, Field(ge=1, le=100)] = 3
     """How many calls must succeed, one at a time, before it closes."""
 
+    recovery_per_second: Annotated[int, Field(ge=1, le=1000)] = 5
+    """How many of the payments put off are taken a second, once it has closed."""
+
 
 class Circuit(StrEnum):
     """The state of a circuit breaker."""
@@ -439,12 +458,18 @@ class PaymentGatewaySpec(Model):
     circuit_breaker: CircuitBreaker = CircuitBreaker()
     """When to stop calling the provider, and when to try again."""
 
+    suspended: bool = False
+    """True: the provider is not called at all. Orders go on; payments and refunds wait."""
+
 
 class PaymentGatewayStatus(Status):
     """How the provider does."""
 
     circuit: Circuit | None = None
     """Whether the provider is called (Closed), left alone (Open), or probed (HalfOpen)."""
+
+    refund_circuit: Circuit | None = None
+    """The same for refunds and look-ups, which have a circuit of their own."""
 
     retry_time: Time | None = None
     """When it is tried again."""

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from toyrental.kube import errors
@@ -11,7 +12,9 @@ from toyrental.kube.controller import take_steps
 from toyrental.kube.writer import Writer
 from toyrental.payments import gateway_rules, rules
 from toyrental.payments.gateways import Gateways, GatewayUnusable
-from toyrental.payments.models import Payment, PaymentGateway, PaymentPhase
+from toyrental.payments.guard import Guard
+from toyrental.payments.line import Held
+from toyrental.payments.models import Circuit, Payment, PaymentGateway, PaymentPhase
 from toyrental.payments.providers import port
 from toyrental.payments.providers.port import Provider
 from toyrental.rentals.models import Rental
@@ -21,6 +24,10 @@ from toyrental.shared.money import Money
 from toyrental.shared.resource import Key, Resource
 
 UNSETTLED_AT = "payments/unsettled-at"
+DEFERRED_AT = "payments/deferred-at"
+
+COUNTED_EVERY = timedelta(seconds=3)
+"""How often the number of deferred payments is written at most."""
 
 
 class PaymentReconciler:
@@ -38,13 +45,18 @@ class PaymentReconciler:
         self._client = client
         self._gateways = gateways
         cache.add_index("Payment", UNSETTLED_AT, unsettled_at)
+        cache.add_index("Payment", DEFERRED_AT, deferred_at)
 
     def wakes(self, before: Resource | None, after: Resource | None) -> Iterable[Key]:
-        """Return which payments a change concerns: of rentals only that one has ended."""
+        """Return which payments a change concerns.
+
+        Of rentals that is only that one has ended, of gateways that they can be called otherwise
+        than before: that is what wakes the payments that were put off.
+        """
         match after or before:
             case Payment() as payment:
                 yield payment.key
-            case PaymentGateway() as gateway:
+            case PaymentGateway() as gateway if _called_otherwise(before, after):
                 yield from self._cache.keys_under(
                     self.kind, UNSETTLED_AT, f"{gateway.namespace}/{gateway.name}"
                 )
@@ -86,7 +98,7 @@ class PaymentReconciler:
         shop = payment.namespace
         rental = self._cache.get(Key("Rental", shop, payment.spec.rental_ref.name))
         ours = isinstance(rental, Rental) and rental.uid == payment.spec.rental_ref.uid
-        provider, terms, obstacle = None, None, ""
+        provider, terms, obstacle, held = None, None, "", None
         ref = payment.spec.gateway_ref
         if ref is not None:
             gateway = self._cache.get(Key("PaymentGateway", shop, ref.name))
@@ -95,6 +107,7 @@ class PaymentReconciler:
                 provider = await self._gateways.provider(known, ref.name)
                 timeout = timedelta(seconds=known.spec.timeout_seconds if known else 0)
                 terms = rules.Terms(timeout, provider.capabilities)
+                held = self._held(known, payment) if known is not None else None
             except GatewayUnusable as error:
                 obstacle = str(error)
         return provider, rules.Situation(
@@ -103,7 +116,19 @@ class PaymentReconciler:
             terms=terms,
             obstacle=obstacle,
             now=self._clock(),
+            held=held,
         )
+
+    def _held(self, gateway: PaymentGateway, payment: Payment) -> Held | None:
+        """Say why the gateway does not let a payment be charged now, if it does not."""
+
+        def waiting() -> Iterable[Payment]:
+            place = f"{gateway.namespace}/{gateway.name}"
+            for other in self._cache.find("Payment", DEFERRED_AT, place):
+                if isinstance(other, Payment) and other.in_line and not other.withheld:
+                    yield other
+
+        return self._gateways.guard(gateway).hold(payment, waiting)
 
     async def _call(self, provider: Provider, s: rules.Situation, call: rules.Call) -> rules.Step:
         payment = s.payment
@@ -168,13 +193,18 @@ class PaymentGatewayReconciler:
         self._writer = writer
         self._clock = clock
         self._gateways = gateways
+        self._checks: dict[Key, _Check] = {}
+        self._doubted: set[Key] = set()
+        self._counted: dict[Key, datetime] = {}
         cache.add_index("Payment", UNSETTLED_AT, unsettled_at)
+        cache.add_index("Payment", DEFERRED_AT, deferred_at)
 
     def wakes(self, before: Resource | None, after: Resource | None) -> Iterable[Key]:
         """Return which gateways a change concerns.
 
-        Of payments it concerns a gateway that goes that one is settled, and a gateway that is well
-        that its credentials were refused.
+        Of payments it concerns a gateway that goes that one is settled, a gateway that is well that
+        its credentials were refused, and any that one is put off, or no more, or that the last call
+        moved its circuit.
         """
         match after or before:
             case PaymentGateway() as gateway:
@@ -185,29 +215,88 @@ class PaymentGatewayReconciler:
                 if not isinstance(found, PaymentGateway):
                     return
                 settled = after is None or payment.settled
-                if (found.deleting and settled) or (found.ready and _refused(payment)):
+                doubted = found.ready and _refused(payment)
+                if doubted:
+                    self._doubted.add(key)
+                moved = _is_deferred(before) != _is_deferred(after)
+                gone = found.deleting and settled
+                if gone or doubted or moved or self._gateways.has_news(found):
                     yield key
             case _:
                 return
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Take a gateway as far as it goes."""
-        answer: gateway_rules.Checked | None = None
+        telling: gateway_rules.Seen | None = None
 
         async def decide() -> Decision:
-            nonlocal answer
+            nonlocal telling
             gateway = self._cache.get(key)
             if not isinstance(gateway, PaymentGateway):
-                await self._gateways.forget(key.namespace, key.name)
+                await self._forget(key)
                 return NOTHING
-            if answer is None:
-                answer = await self._check(gateway)
-            unsettled = self._cache.keys_under(
-                "Payment", UNSETTLED_AT, f"{key.namespace}/{key.name}"
-            )
-            return gateway_rules.decide(gateway, answer, bool(unsettled), self._clock())
+            guard = self._gateways.guard(gateway)
+            if telling is not None:
+                self._told(key, guard, telling)
+            checked = await self._checked(gateway, guard)
+            decision, telling = self._decide(gateway, guard, checked)
+            return decision
 
         return await take_steps(self._writer, key, decide)
+
+    def _decide(
+        self, gateway: PaymentGateway, guard: Guard, checked: gateway_rules.Checked
+    ) -> tuple[Decision, gateway_rules.Seen | None]:
+        """Return what to do, and what people are told by it once it is written."""
+        place = f"{gateway.namespace}/{gateway.name}"
+        unsettled = bool(self._cache.keys_under("Payment", UNSETTLED_AT, place))
+        while True:
+            seen = self._seen(gateway, guard)
+            decision = gateway_rules.decide(gateway, checked, unsettled, seen, self._clock())
+            write = decision.write
+            if write is not None:
+                return decision, seen if write.after.status != gateway.status else None
+            if seen.news is None:
+                return decision, None
+            guard.told(seen.news)
+
+    def _seen(self, gateway: PaymentGateway, guard: Guard) -> gateway_rules.Seen:
+        place = f"{gateway.namespace}/{gateway.name}"
+        look_again = guard.look_again
+        return gateway_rules.Seen(
+            charges=guard.charges.circuit,
+            refunds=guard.inquiries.circuit,
+            news=guard.news,
+            look_again=look_again,
+            deferred=len(self._cache.keys_under("Payment", DEFERRED_AT, place)),
+            count_from=self._counted.get(gateway.key),
+        )
+
+    def _told(self, key: Key, guard: Guard, seen: gateway_rules.Seen) -> None:
+        """Take note of what a write has told people."""
+        self._counted[key] = self._clock() + COUNTED_EVERY
+        if seen.news is not None:
+            guard.told(seen.news)
+
+    async def _forget(self, key: Key) -> None:
+        self._checks.pop(key, None)
+        self._counted.pop(key, None)
+        self._doubted.discard(key)
+        await self._gateways.forget(key.namespace, key.name)
+
+    async def _checked(self, gateway: PaymentGateway, guard: Guard) -> gateway_rules.Checked:
+        """Return how the provider does: asked not long ago, since it costs it a call."""
+        known = self._checks.get(gateway.key)
+        closed = guard.charges.look() is guard.inquiries.look() is Circuit.CLOSED
+        state = (gateway.uid, gateway.metadata.generation, guard.charges.era, guard.inquiries.era)
+        fresh = known is not None and known.state == state and self._clock() < known.until
+        if known is not None and fresh and closed and gateway.key not in self._doubted:
+            return known.answer
+        self._doubted.discard(gateway.key)
+        answer = await self._check(gateway)
+        until = self._clock() + gateway_rules.pause_after(answer)
+        self._checks[gateway.key] = _Check(answer, state, until)
+        return answer
 
     async def _check(self, gateway: PaymentGateway) -> gateway_rules.Checked:
         try:
@@ -215,6 +304,32 @@ class PaymentGatewayReconciler:
         except GatewayUnusable as error:
             return gateway_rules.Unusable(error.reason, str(error))
         return await provider.validate()
+
+
+@dataclass(frozen=True)
+class _Check:
+    """What a look at a provider gave, of which state of its gateway, and how long it holds."""
+
+    answer: gateway_rules.Checked
+    state: tuple[str, int, int, int]
+    until: datetime
+
+
+def _called_otherwise(before: Resource | None, after: Resource | None) -> bool:
+    """Tell whether a change of a gateway bears on how it is called."""
+    if not isinstance(before, PaymentGateway) or not isinstance(after, PaymentGateway):
+        return True
+    was, now = before.status, after.status
+    return (
+        before.spec != after.spec
+        or before.ready != after.ready
+        or (was.circuit, was.refund_circuit, was.account)
+        != (now.circuit, now.refund_circuit, now.account)
+    )
+
+
+def _is_deferred(resource: Resource | None) -> bool:
+    return isinstance(resource, Payment) and resource.phase is PaymentPhase.DEFERRED
 
 
 def _refused(payment: Payment) -> bool:
@@ -229,3 +344,8 @@ def unsettled_at(payment: Resource) -> Iterable[str]:
     if not isinstance(payment, Payment) or payment.settled or payment.spec.gateway_ref is None:
         return []
     return [f"{payment.namespace}/{payment.spec.gateway_ref.name}"]
+
+
+def deferred_at(payment: Resource) -> Iterable[str]:
+    """Index payments that were put off by their gateway."""
+    return unsettled_at(payment) if _is_deferred(payment) else []

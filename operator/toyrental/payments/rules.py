@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from toyrental.payments.line import AWAITS_TURN, Held
 from toyrental.payments.models import (
+    LINE,
     SETTLE,
+    SUSPENDED,
     Failure,
     Outcome,
     Payment,
@@ -107,6 +110,13 @@ class Situation:
     terms: Terms | None
     obstacle: str
     now: datetime
+    held: Held | None = None
+    """Why the gateway does not let it be charged now, if it does not."""
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the shop has the gateway suspended: nothing is asked of the provider."""
+        return self.held is not None and self.held.reason == SUSPENDED
 
     @property
     def wanted_back(self) -> int:
@@ -236,7 +246,7 @@ def refund(s: Situation) -> Step | None:
         why = f"The refund waits: {s.obstacle}."
         found = {"Refunded": unknown(Reason.GATEWAY_UNUSABLE, why)}
         return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
-    if not s.due:
+    if s.suspended or not s.due:
         return _wait(s)
     if not s.within_key_life(step.started_time):
         return LookUp()
@@ -264,7 +274,7 @@ def void(s: Situation) -> Step | None:
         why = f"The payment cannot be called off yet: {s.obstacle}."
         found = _unless_customers(s, unknown(Reason.GATEWAY_UNUSABLE, why))
         return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
-    return LookUp() if s.due else _wait(s)
+    return LookUp() if s.due and not s.suspended else _wait(s)
 
 
 _REVIEWED_BY_A_PERSON = frozenset({PaymentPhase.MANUAL_REVIEW})
@@ -311,7 +321,8 @@ def find_out(s: Situation) -> Step | None:
     """Ask what became of a charge whose answer was lost."""
     if s.payment.phase is not PaymentPhase.UNKNOWN:
         return None
-    return LookUp() if s.due and s.terms is not None else _wait(s)
+    asks = s.due and s.terms is not None and not s.suspended
+    return LookUp() if asks else _wait(s)
 
 
 def charge(s: Situation) -> Step | None:
@@ -323,9 +334,19 @@ def charge(s: Situation) -> Step | None:
         return None
     if s.terms is None:
         return Decision(_deferred(s, Reason.GATEWAY_UNUSABLE, s.obstacle))
-    if not s.due:
+    if s.held is not None:
+        return _hold(s, s.held)
+    if not s.payment.in_line and not s.due:
         return _wait(s)
     return _charge_call(s) if s.within_key_life(s.attempt_recorded) else LookUp()
+
+
+def _hold(s: Situation, held: Held) -> Decision:
+    """Put a payment off until its turn: that is written once, however often it is looked at."""
+    failure = s.payment.status.failure
+    if s.payment.in_line and failure is not None and held.reason in {failure.code, AWAITS_TURN}:
+        return Decision(look_again=held.look_again)
+    return Decision(_put_off(s, NotSent(held.message, held.reason, held.retry_time)))
 
 
 def _charge_call(s: Situation) -> SendCharge:
@@ -389,7 +410,7 @@ def learn_look_up(s: Situation, answer: LookUpAnswer) -> Step:
         case Missing():
             return _learn_missing(s)
         case _:
-            return Decision(_note(s, s.payment.phase, {}, **_next_try(s, _pause_of(answer))))
+            return Decision(_note(s, s.payment.phase, {}, **_next_try(s, _pause_of(s, answer))))
 
 
 def _learn_found(s: Situation, found: Found) -> Step:
@@ -435,7 +456,7 @@ def learn_refund(s: Situation, step: RefundStep, answer: RefundAnswer) -> Decisi
         case Refused(_, message):
             return Decision(_refund_trouble(s, message))
         case _:
-            return Decision(_refund_trouble(s, answer.message, _pause_of(answer)))
+            return Decision(_refund_trouble(s, answer.message, _pause_of(s, answer)))
 
 
 # --- What is written down ---
@@ -490,10 +511,13 @@ def _deferred(s: Situation, reason: Reason, why: str) -> Write | None:
 
 def _put_off(s: Situation, answer: NotSent | Unauthorized | TryLater) -> Write | None:
     found = {"Captured": unknown(Reason.DEFERRED, f"The payment is put off: {answer.message}.")}
-    failure = Failure(code=type(answer).__name__, message=answer.message)
-    return _note(
-        s, PaymentPhase.DEFERRED, found, failure=failure, **_next_try(s, _pause_of(answer))
-    )
+    code = answer.reason if isinstance(answer, NotSent) else type(answer).__name__
+    failure = Failure(code=code, message=answer.message)
+    if isinstance(answer, NotSent) and answer.reason in LINE:
+        when = {"next_attempt_time": answer.retry_time}
+    else:
+        when = _next_try(s, _pause_of(s, answer))
+    return _note(s, PaymentPhase.DEFERRED, found, failure=failure, **when)
 
 
 def _review(s: Situation, code: str, message: str) -> Write | None:
@@ -549,8 +573,15 @@ def _next_try(s: Situation, pause: timedelta | None = None) -> dict[str, Any]:
     return {"next_attempt_time": s.now + wait + spread, "tries": tries + 1}
 
 
-def _pause_of(answer: Trouble) -> timedelta | None:
-    return answer.after if isinstance(answer, TryLater) else None
+def _pause_of(s: Situation, answer: Trouble) -> timedelta | None:
+    """Return how long to stay away, where the answer says so; from an open circuit at least 2 s."""
+    match answer:
+        case TryLater(after=after):
+            return after
+        case NotSent(retry_time=datetime() as retry_time):
+            return max(retry_time - s.now, FIRST_PAUSE)
+        case _:
+            return None
 
 
 def _note(

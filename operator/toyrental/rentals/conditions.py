@@ -247,7 +247,7 @@ def _asked(payment: Payment) -> Finding:
             return false(Reason.DECLINED, f"{declined}. {what_next}")
         case PaymentPhase.DEFERRED:
             at = payment.status.next_attempt_time
-            when = f" at {written(at)}" if at else " later"
+            when = f" at {written(at)} or soon after" if at else " later"
             return false(Reason.DEFERRED, f"The payment is put off{why}; it is tried again{when}.")
         case PaymentPhase.PENDING if payment.awaits_customer_since is not None:
             return false(

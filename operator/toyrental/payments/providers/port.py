@@ -120,6 +120,11 @@ class NotSent:
     """The request never left: nothing happened."""
 
     message: str
+    reason: str = "NotSent"
+    """Why, in one CamelCase word for programs."""
+
+    retry_time: datetime | None = None
+    """When it may be sent, where that is known."""
 
 
 @dataclass(frozen=True)

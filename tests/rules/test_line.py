@@ -1,0 +1,236 @@
+"""Payments that were put off: held while the circuit is open, and taken in order after that."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.payments.test_circuit import Time
+from tests.rules.given import a_payment, metadata
+from tests.rules.test_payments import next_of, situation, written
+from tests.rules.world import MONDAY
+from toyrental.payments import gateway_rules, line, rules
+from toyrental.payments.circuit import News, Transition, Verdict
+from toyrental.payments.gateway_rules import Seen
+from toyrental.payments.guard import Guard
+from toyrental.payments.line import AWAITS_TURN, Gate, Held
+from toyrental.payments.models import (
+    CIRCUIT_OPEN,
+    GATEWAY_IN_USE,
+    SUSPENDED,
+    Circuit,
+    CircuitBreaker,
+    Payment,
+    PaymentGateway,
+    PaymentGatewaySpec,
+    PaymentPhase,
+    Simulator,
+)
+from toyrental.payments.providers.port import Account, NotSent
+from toyrental.payments.rules import SendCharge
+from toyrental.shared.conditions import find
+from toyrental.shared.decisions import Decision
+
+RETRY = MONDAY + timedelta(seconds=15)
+HELD = Held(CIRCUIT_OPEN, line.LEFT_ALONE, RETRY)
+
+
+def put_off(number: int = 0, created: datetime = MONDAY) -> Payment:
+    payment = written(rules._hold(situation(a_payment()), HELD))
+    named = metadata(f"payment-{number}", created=created, finalizers=payment.metadata.finalizers)
+    return payment.model_copy(update={"metadata": named})
+
+
+def a_gateway(**spec: object) -> PaymentGateway:
+    simulator = Simulator(endpoint="http://127.0.0.1:1")
+    return PaymentGateway(
+        metadata=metadata("till", finalizers=(GATEWAY_IN_USE,)),
+        spec=PaymentGatewaySpec.model_validate({"simulator": simulator, **spec}),
+    )
+
+
+def noted(decision: Decision) -> PaymentGateway:
+    assert decision.write is not None
+    assert isinstance(decision.write.after, PaymentGateway)
+    return decision.write.after
+
+
+# --- What is written of a payment that is put off ---
+
+
+def test_it_is_put_off_without_a_call_and_says_when() -> None:
+    s = situation(a_payment())
+    s = next_of(s, s.payment)
+    after = written(rules.decide(replace(s, held=HELD)))
+    assert after.phase is PaymentPhase.DEFERRED
+    assert after.status.next_attempt_time == RETRY
+    assert after.in_line
+
+
+def test_that_is_written_once_however_often_the_circuit_opens() -> None:
+    s = situation(put_off())
+    later = Held(CIRCUIT_OPEN, line.LEFT_ALONE, RETRY + timedelta(minutes=5))
+    turn = Held(AWAITS_TURN, line.LEFT_ALONE, RETRY, RETRY + timedelta(minutes=6))
+    assert rules.decide(replace(s, held=HELD)) == Decision()
+    assert rules.decide(replace(s, held=later)) == Decision()
+    assert rules.decide(replace(s, held=turn)) == Decision(look_again=turn.look_again)
+
+
+def test_at_its_turn_it_is_charged_under_the_same_key_whatever_time_was_told() -> None:
+    payment = put_off()
+    assert rules.decide(situation(payment)) == SendCharge(f"{payment.uid}:charge:1")
+
+
+def test_a_probe_kept_back_at_the_last_moment_counts_as_no_try() -> None:
+    s = situation(a_payment())
+    after = written(rules.learn_charge(s, NotSent("x", CIRCUIT_OPEN, RETRY)))
+    assert (after.status.tries, after.status.next_attempt_time) == (0, RETRY)
+
+
+# --- Whose turn it is ---
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 100), min_size=1, max_size=40),
+    st.integers(1, 50),
+    st.randoms(use_true_random=False),
+)
+def test_turns_are_first_in_first_out_and_under_the_rate(
+    ages: list[int], rate: int, chance: object
+) -> None:
+    waiting = [put_off(n, MONDAY - timedelta(seconds=age)) for n, age in enumerate(ages)]
+    uids = line.in_order(waiting)
+    chances = [getattr(chance, "random")() for _ in uids]  # noqa: B009 - Hypothesis types it not
+    turns = line.turns(uids, MONDAY, rate, chances)
+    created = {p.uid: p.created for p in waiting}
+    in_turn = sorted(turns, key=lambda uid: turns[uid])
+    assert in_turn == uids
+    assert [created[uid] for uid in in_turn] == sorted(created.values())
+    for first, last in zip(in_turn, in_turn[rate + 1 :], strict=False):
+        assert turns[last] - turns[first] >= timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("in_line", [True, False])
+def test_nobody_goes_while_it_is_open_or_suspended(*, in_line: bool) -> None:
+    for gate in (
+        Gate(Circuit.OPEN, suspended=False, retry_time=RETRY, now=MONDAY),
+        Gate(Circuit.CLOSED, suspended=True, retry_time=None, now=MONDAY),
+    ):
+        held = line.hold(gate, in_line=in_line, others_in_line=False, turn=MONDAY)
+        assert held is not None
+        assert held.reason == (SUSPENDED if gate.suspended else CIRCUIT_OPEN)
+
+
+def test_who_comes_new_goes_at_once_but_behind_those_whom_probes_wait_for() -> None:
+    closed = Gate(Circuit.CLOSED, suspended=False, retry_time=None, now=MONDAY)
+    probing = Gate(Circuit.HALF_OPEN, suspended=False, retry_time=RETRY, now=MONDAY)
+    assert line.hold(closed, in_line=False, others_in_line=True, turn=None) is None
+    assert line.hold(probing, in_line=False, others_in_line=False, turn=None) is None
+    assert line.hold(probing, in_line=False, others_in_line=True, turn=None) is not None
+
+
+def test_half_open_only_the_first_probe_and_closed_all_have_turns() -> None:
+    time = Time()
+    gateway = a_gateway(circuit_breaker=CircuitBreaker(minimum_calls=1, probes=2))
+    guard = Guard(gateway, time)
+    waiting = [put_off(n, MONDAY + timedelta(seconds=n)) for n in range(5)]
+    admission = guard.charges.admit()
+    assert admission is not None
+    guard.charges.settle(admission, Verdict.ILL)
+    assert all(guard.hold(p, lambda: waiting) is not None for p in waiting)
+    time.passes(15)
+    time.passes(1)
+    guard.charges.look()
+    assert guard.hold(waiting[4], lambda: waiting) is not None
+    time.passes(1)
+    assert [guard.hold(p, lambda: waiting) is None for p in waiting] == [True, True] + [False] * 3
+    for _ in range(2):
+        admission = guard.charges.admit()
+        assert admission is not None
+        guard.charges.settle(admission, Verdict.WELL)
+    assert guard.charges.circuit is Circuit.CLOSED
+    turns = [guard.hold(p, lambda: waiting[2:]) for p in waiting[2:]]
+    moments = [held.look_again or time.now for held in turns if held is not None]
+    assert moments == sorted(moments)
+    time.passes(1)
+    assert all(guard.hold(p, lambda: waiting[2:]) is None for p in waiting[2:])
+
+
+# --- What a gateway says of its circuit ---
+
+
+def well(gateway: PaymentGateway) -> PaymentGateway:
+    return noted(gateway_rules.decide(gateway, Account("a"), False, Seen(), MONDAY))
+
+
+def test_each_transition_is_written_once_with_an_event() -> None:
+    gateway = well(a_gateway())
+    opened = News(Transition(Circuit.OPEN, "60 % of 10 calls failed", RETRY))
+    seen = Seen(charges=Circuit.OPEN, news=opened, look_again=RETRY, deferred=3)
+    decision = gateway_rules.decide(gateway, NotSent("x", CIRCUIT_OPEN), True, seen, MONDAY)
+    after = noted(decision)
+    assert (after.status.circuit, after.status.retry_time) == (Circuit.OPEN, RETRY)
+    assert after.status.deferred_payments == 3
+    assert decision.write is not None
+    assert decision.write.event is not None
+    assert decision.write.event.reason == "CircuitOpened"
+    assert "60 % of 10 calls failed" in decision.write.event.note
+    ready = find(after.status.conditions, "Ready")
+    assert ready is not None
+    assert (ready.status, ready.reason) == ("False", CIRCUIT_OPEN)
+    told = Seen(charges=Circuit.OPEN, look_again=RETRY, deferred=3)
+    again = gateway_rules.decide(after, NotSent("x", CIRCUIT_OPEN), True, told, MONDAY)
+    assert again == Decision(look_again=RETRY)
+
+
+def test_a_process_with_a_closed_circuit_leaves_what_another_wrote() -> None:
+    opened = News(Transition(Circuit.OPEN, "60 % of 10 calls failed", RETRY))
+    gateway = noted(
+        gateway_rules.decide(
+            well(a_gateway()), Account("a"), True, Seen(Circuit.OPEN, news=opened), MONDAY
+        )
+    )
+    assert gateway_rules.decide(gateway, Account("a"), True, Seen(), RETRY).idle
+    # Until it is plain that nobody is left who would close it.
+    much_later = RETRY + timedelta(minutes=10)
+    closed = noted(gateway_rules.decide(gateway, Account("a"), True, Seen(), much_later))
+    assert closed.status.circuit is Circuit.CLOSED
+    assert closed.ready
+
+
+def test_the_count_of_deferred_payments_is_not_written_all_the_time() -> None:
+    gateway = well(a_gateway())
+    soon = MONDAY + timedelta(seconds=3)
+    counted = Seen(deferred=7, count_from=soon)
+    waits = gateway_rules.decide(gateway, Account("a"), True, counted, MONDAY)
+    assert waits == Decision(look_again=soon)
+    after = noted(gateway_rules.decide(gateway, Account("a"), True, counted, soon))
+    assert after.status.deferred_payments == 7
+
+
+def test_suspended_is_open_and_says_so_and_comes_back() -> None:
+    gateway = well(a_gateway())
+    asked = gateway.model_copy(update={"spec": gateway.spec.model_copy(update={"suspended": True})})
+    answer = NotSent(line.NOT_CALLED, SUSPENDED)
+    decision = gateway_rules.decide(asked, answer, True, Seen(), MONDAY)
+    suspended = noted(decision)
+    assert suspended.status.circuit is Circuit.OPEN
+    assert decision.write is not None
+    assert decision.write.event is not None
+    assert decision.write.event.reason == SUSPENDED
+    assert gateway_rules.decide(suspended, answer, True, Seen(), MONDAY).idle
+    resumed = suspended.model_copy(update={"spec": gateway.spec})
+    after = noted(gateway_rules.decide(resumed, Account("a"), True, Seen(), MONDAY))
+    assert after.status.circuit is Circuit.CLOSED
+    assert after.ready
+
+
+def test_while_suspended_nothing_is_asked_of_the_provider() -> None:
+    held = Held(SUSPENDED, line.NOT_CALLED)
+    unknown = a_payment(phase=PaymentPhase.UNKNOWN)
+    step = rules.decide(replace(situation(unknown), held=held))
+    assert isinstance(step, Decision)
+    assert step.idle
