@@ -102,7 +102,11 @@ async def _script(
     rental = await api.get(f"{shop.PLACE}/rentals/{lives.name_of(number)}")
     payment = await api.get(f"{shop.PLACE}/payments/{rental['status']['paymentRef']['name']}")
     tokens = _tokens(rental, payment)
-    entries = (json.loads(line) for line in _lines(log)[before:])
+    # The log tells of requests as they end: a user may act on a write before it is in there.
+    entries = sorted(
+        (json.loads(line) for line in _lines(log)[before:]),
+        key=lambda entry: entry["requestReceivedTimestamp"],
+    )
     return tuple(_request(e, tokens) for e in entries if e["responseStatus"]["code"] < 300)
 
 
