@@ -5,10 +5,8 @@ import typer
 from toyrental.cli.run import run
 from toyrental.simulator.command import simulator
 
-# A traceback with local variables could print a secret.
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_show_locals=False
-)
+# A traceback of typer's needs rich, and one with local variables could print a secret.
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 app.command()(run)
 app.command()(simulator)
 
