@@ -9,6 +9,7 @@ import yaml
 
 from dev.generate.contexts import with_map
 from dev.generate.crds import custom_resource_definition
+from dev.generate.metrics import metrics_reference
 from dev.generate.reference import api_reference
 from toyrental.kinds import KINDS
 from toyrental.shared.resource import GROUP
@@ -26,6 +27,7 @@ def generated() -> dict[Path, str]:
     }
     files[crds / "Kustomization"] = NOTE + _yaml(_kustomization(path.name for path in files))
     files[ROOT / "docs" / "reference" / "api.md"] = api_reference()
+    files[ROOT / "docs" / "reference" / "metrics.md"] = metrics_reference()
     architecture = ROOT / "docs" / "architecture.md"
     files[architecture] = with_map(architecture)
     return files

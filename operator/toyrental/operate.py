@@ -4,13 +4,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toyrental.contexts import Context, Means, kinds_needed, reconcilers
-from toyrental.kube import connection
+from toyrental.kube import connection, metrics
 from toyrental.kube.cache import Cache
 from toyrental.kube.client import Client
 from toyrental.kube.controller import Controller
@@ -19,6 +19,7 @@ from toyrental.kube.events import Recorder
 from toyrental.kube.writer import Writer
 from toyrental.payments.gateways import Gateways
 from toyrental.shared.clock import exact_now, utc_now
+from toyrental.shared.metrics import serving
 from toyrental.shared.resource import GROUP, Resource
 
 logger = logging.getLogger(__name__)
@@ -39,11 +40,32 @@ class Options:
     namespaces: tuple[str, ...]
     gateway_endpoints: tuple[str, ...]
     liveness_endpoint: str | None
+    metrics_address: tuple[str, int] | None
     sweep_seconds: float
 
 
 async def operate(options: Options) -> None:
     """Run until SIGTERM or Ctrl-C. Raises CannotRun, NoConnection or ApiError at start."""
+    with ExitStack() as stack:
+        if options.metrics_address is not None:
+            _serve_metrics(stack, *options.metrics_address)
+        await _operate(options)
+
+
+def _serve_metrics(stack: ExitStack, host: str, port: int) -> None:
+    try:
+        port = stack.enter_context(serving(host, port))
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise CannotRun(
+            f"the metrics cannot be served at {host}:{port}: {why};"
+            " free the port, or name another address with --metrics"
+        ) from error
+    place = f"[{host}]" if ":" in host else host
+    logger.info("metrics at http://%s:%d/metrics", place, port)
+
+
+async def _operate(options: Options) -> None:
     asyncio.get_running_loop().set_exception_handler(_log_unless_closing)
     found = connection.find(options.kubeconfig)
     kinds = kinds_needed(options.contexts)
@@ -59,13 +81,15 @@ async def operate(options: Options) -> None:
         ]
         engine = Engine(client, cache, controllers, scope, options.sweep_seconds)
         recording = asyncio.create_task(recorder.run())
+        lag = asyncio.create_task(metrics.measure_lag())
         logger.info("running %s", ", ".join(options.contexts))
         try:
-            await engine.run(found, options.liveness_endpoint, beside=[recording])
+            await engine.run(found, options.liveness_endpoint, beside=[recording, lag])
         finally:
             with suppress(TimeoutError):
                 await asyncio.wait_for(recorder.flush(), FLUSH_SECONDS)
             recording.cancel()
+            lag.cancel()
             await gateways.close()
             logger.info("stopped")
 

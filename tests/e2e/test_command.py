@@ -1,6 +1,7 @@
 """`toyrental run` as a command: it says in a sentence why it cannot run, and ends when asked to."""
 
 import contextlib
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ def sentence(ended: "subprocess.CompletedProcess[str]") -> str:
         ("--contexts=rentals,repair", ["--contexts", "repair", "repairs, payments"]),
         ("--contexts=", ["--contexts", "choose from"]),
         ("--log-format=xml", ["--log-format", "json"]),
+        ("--metrics=9090", ["--metrics", "http://127.0.0.1:9090/metrics"]),
+        ("--metrics=http://127.0.0.1:99999/metrics", ["--metrics", "is not an address"]),
         ("--wrong", ["--wrong"]),
     ],
 )
@@ -63,7 +66,8 @@ def test_a_wrong_flag_is_named(flag: str, words: list[str]) -> None:
 def test_every_flag_and_its_variable_is_in_the_help() -> None:
     ended = run("--help")
     assert ended.returncode == 0
-    for flag in ("contexts", "kubeconfig", "namespaces", "gateway-endpoints", "log-format"):
+    flags = "contexts kubeconfig namespaces gateway-endpoints liveness metrics log-format"
+    for flag in flags.split():
         assert f"--{flag}" in ended.stdout
         assert f"TOYRENTAL_{flag.upper().replace('-', '_')}" in ended.stdout
 
@@ -86,6 +90,16 @@ def test_an_unusable_kubeconfig_is_named(tmp_path: Path, content: str | None) ->
 
 def test_no_cluster_at_all_is_said(tmp_path: Path) -> None:
     assert "--kubeconfig" in sentence(run(HOME=str(tmp_path)))
+
+
+def test_a_port_that_is_taken_is_named(cluster: Cluster) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        said = sentence(
+            run(f"--kubeconfig={cluster.kubeconfig}", f"--metrics=http://{place}/metrics")
+        )
+    assert place in said
+    assert "--metrics" in said
 
 
 def test_an_unreachable_api_server_is_named(cluster: Cluster, tmp_path: Path) -> None:

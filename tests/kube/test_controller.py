@@ -12,6 +12,7 @@ from toyrental.kube import controller as module
 from toyrental.kube import errors
 from toyrental.kube.cache import Cache
 from toyrental.kube.controller import Controller, Unfinished
+from toyrental.shared.metrics import REGISTRY
 from toyrental.shared.resource import Key, Resource
 
 NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
@@ -166,3 +167,21 @@ def toy(version: int) -> dict[str, object]:
         },
         "spec": {"title": "Bear", "dailyRate": {"currency": "KRW", "minorUnits": 3000}},
     }
+
+
+async def test_what_became_of_each_reconcile_is_counted() -> None:
+    def counted(result: str) -> float:
+        labels = {"kind": "Toy", "result": result}
+        return REGISTRY.get_sample_value("toyrental_reconciles_total", labels) or 0.0
+
+    results = ("done", "conflict", "unfinished", "error")
+    before = [counted(result) for result in results]
+    reconciler = Reconciler(
+        raising(errors.Conflict("writing", "it has changed", 409)),
+        raising(Unfinished("32 steps")),
+        raising(ValueError("a bug")),
+    )
+    async with working(reconciler):
+        await asyncio.wait_for(reconciler.over.wait(), 5)
+        await asyncio.sleep(0)
+    assert [counted(r) - b for r, b in zip(results, before, strict=True)] == [1, 1, 1, 1]

@@ -21,6 +21,7 @@ class Server:
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.status = 200
         self.swept: list[tuple[str, str | None]] = []
+        self.heard: list[str] = []
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append((request.path, dict(request.query)))
@@ -40,7 +41,7 @@ def server() -> Server:
 async def kopf_session(server: Server) -> AsyncIterator[aiohttp.ClientSession]:
     app = web.Application()
     app.router.add_get("/{path:.*}", server.answer)
-    middleware = Listings(KINDS, server.sweep)
+    middleware = Listings(KINDS, server.sweep, server.heard.append)
     async with (
         TestServer(app) as running,
         aiohttp.ClientSession(running.make_url("/"), middlewares=(middleware,)) as session,
@@ -77,3 +78,13 @@ async def test_a_list_that_was_refused_is_followed_by_no_sweep(
     async with kopf_session.get(ALL) as response:
         assert response.status == 503
     assert server.swept == []
+
+
+@pytest.mark.parametrize(("status", "heard"), [(200, ["Rental"]), (503, [])])
+async def test_a_watch_that_opens_is_heard_of(
+    server: Server, kopf_session: aiohttp.ClientSession, status: int, heard: list[str]
+) -> None:
+    server.status = status
+    async with kopf_session.get(ALL + "?watch=true"):
+        pass
+    assert server.heard == heard

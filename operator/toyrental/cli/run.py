@@ -4,6 +4,7 @@ import gc
 import sys
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -60,6 +61,15 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
             " Left out: nothing listens.",
         ),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TOYRENTAL_METRICS",
+            metavar="ADDRESS",
+            help="Show metrics to Prometheus there, such as http://127.0.0.1:9090/metrics."
+            " Left out: nothing listens.",
+        ),
+    ] = None,
     sweep_seconds: Annotated[
         float,
         typer.Option(
@@ -86,6 +96,7 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
     Exit codes: 0 stopped as asked, 1 it cannot run here (one sentence says why), 2 wrong flags.
     """
     chosen = _contexts(contexts)
+    metrics_address = _metrics_address(metrics)
     _leave_out("kubernetes", "rich")
     # What is imported here takes a second; --help shall not.
     import uvloop  # noqa: PLC0415
@@ -103,6 +114,7 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
         namespaces=_split(namespaces),
         gateway_endpoints=_split(gateway_endpoints),
         liveness_endpoint=liveness,
+        metrics_address=metrics_address,
         sweep_seconds=sweep_seconds,
     )
     _collect_seldom()
@@ -143,6 +155,23 @@ def _contexts(text: str) -> tuple[str, ...]:
             param_hint="--contexts",
         )
     return tuple(dict.fromkeys(chosen))
+
+
+def _metrics_address(text: str | None) -> tuple[str, int] | None:
+    """Return the host and the port of where metrics are shown, as `--metrics` gives them."""
+    if text is None:
+        return None
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname, url.port
+    except ValueError:
+        url, host, port = urlsplit(""), None, None
+    if url.scheme != "http" or host is None or port is None or url.path != "/metrics":
+        raise typer.BadParameter(
+            f"{text} is not an address such as http://127.0.0.1:9090/metrics",
+            param_hint="--metrics",
+        )
+    return host, port
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ resourceVersion; docs/decisions tells what that costs.
 
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import Any, Self
 import aiohttp
 import kopf
 
-from toyrental.kube import errors
+from toyrental.kube import errors, metrics
 from toyrental.kube.connection import NoConnection
 from toyrental.shared.resource import API_VERSION, GROUP, VERSION, Key, Resource
 
@@ -66,14 +67,14 @@ class Client:
 
     async def get(self, key: Key) -> Json:
         """Return an object as it is now."""
-        return await self._request("GET", self._url(key), f"reading {key}")
+        return await self._request("get", key.kind, self._url(key), f"reading {key}")
 
     async def list(self, kind: str, namespace: str | None = None) -> AsyncIterator[Json]:
         """Yield the pages of a list, each with its `items` and the list's resourceVersion."""
         url = self._collection(kind, namespace)
         params: dict[str, str] = {"limit": str(PAGE)}
         while True:
-            page = await self._request("GET", url, f"listing {kind}", params=params)
+            page = await self._request("list", kind, url, f"listing {kind}", params=params)
             yield page
             token = page["metadata"].get("continue")
             if not token:
@@ -85,7 +86,8 @@ class Client:
         served = resource.SERVED
         body = {"apiVersion": API_VERSION, "kind": served.kind, **_to_create(resource)}
         url = self._collection(served.kind, resource.namespace)
-        return await self._request("POST", url, f"creating {resource.key}", body=body)
+        what = f"creating {resource.key}"
+        return await self._request("create", served.kind, url, what, body=body)
 
     async def patch(self, key: Key, change: Json, subresource: str = "") -> Json:
         """Merge a change into an object, and return it.
@@ -93,22 +95,23 @@ class Client:
         With `metadata.resourceVersion` in it, the change is refused where the object is newer.
         """
         url = self._url(key) + (f"/{subresource}" if subresource else "")
-        return await self._request("PATCH", url, f"writing {key}", body=change)
+        return await self._request("patch", key.kind, url, f"writing {key}", body=change)
 
     async def get_secret(self, namespace: str, name: str) -> Json:
         """Return a Secret; its data is never logged, nor part of an error."""
         url = f"/api/v1/namespaces/{namespace}/secrets/{name}"
-        return await self._request("GET", url, f"reading Secret {namespace}/{name}")
+        return await self._request("get", "Secret", url, f"reading Secret {namespace}/{name}")
 
     async def create_event(self, namespace: str, event: Json) -> None:
         """Create an Event of events.k8s.io/v1."""
         url = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
-        await self._request("POST", url, "recording an Event", body=event)
+        await self._request("create", "Event", url, "recording an Event", body=event)
 
     async def served_kinds(self) -> frozenset[str]:
         """Return the kinds of our group that the API server serves."""
         try:
-            found = await self._request("GET", f"/apis/{GROUP}/{VERSION}", "looking for the CRDs")
+            path = f"/apis/{GROUP}/{VERSION}"
+            found = await self._request("get", "APIResourceList", path, "looking for the CRDs")
         except errors.ApiError as error:
             # Of a group it does not know the API server says so in plain text.
             if error.status != _NOT_FOUND:
@@ -132,7 +135,8 @@ class Client:
             "spec": {"resourceAttributes": attributes},
         }
         url = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        answer = await self._request("POST", url, "asking for permissions", body=review)
+        kind, what = review["kind"], "asking for permissions"
+        answer = await self._request("create", str(kind), url, what, body=review)
         return bool(answer["status"]["allowed"])
 
     def _url(self, key: Key) -> str:
@@ -142,9 +146,10 @@ class Client:
         where = f"/namespaces/{namespace}" if namespace else ""
         return f"/apis/{GROUP}/{VERSION}{where}/{self._plurals[kind]}"
 
-    async def _request(
+    async def _request(  # noqa: PLR0913 # what a request is
         self,
-        method: str,
+        verb: str,
+        kind: str,
         path: str,
         what: str,
         *,
@@ -152,12 +157,30 @@ class Client:
         params: dict[str, str] | None = None,
     ) -> Json:
         used = self._connection
-        status, answer = await self._send(method, path, what, body, params)
+        status, answer = await self._measured(verb, kind, path, what, body, params)
         if status == _UNAUTHORIZED and await self._signed_in_anew(used):
-            status, answer = await self._send(method, path, what, body, params)
+            status, answer = await self._measured(verb, kind, path, what, body, params)
         if status >= _BAD_REQUEST:
             raise errors.from_answer(what, status, answer)
         return answer
+
+    async def _measured(  # noqa: PLR0913, PLR0917 # what a request is
+        self,
+        verb: str,
+        kind: str,
+        path: str,
+        what: str,
+        body: Json | None,
+        params: dict[str, str] | None,
+    ) -> tuple[int, Json]:
+        begun, code = time.monotonic(), "none"
+        try:
+            status, answer = await self._send(_METHODS[verb], path, what, body, params)
+            code = str(status)
+            return status, answer
+        finally:
+            metrics.REQUESTS.labels(verb, kind, code).inc()
+            metrics.REQUEST_SECONDS.labels(verb).observe(time.monotonic() - begun)
 
     async def _send(
         self, method: str, path: str, what: str, body: Json | None, params: dict[str, str] | None
@@ -216,6 +239,8 @@ async def _content(response: aiohttp.ClientResponse) -> Json:
         return {}
     return content
 
+
+_METHODS = {"get": "GET", "list": "GET", "create": "POST", "patch": "PATCH"}
 
 _UNAUTHORIZED = 401
 _NOT_FOUND = 404

@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Protocol
 
 import structlog
 
-from toyrental.kube import errors
+from toyrental.kube import errors, metrics
 from toyrental.kube.cache import Cache
+from toyrental.kube.metrics import Result
 from toyrental.kube.queue import WorkQueue
 from toyrental.kube.writer import Writer
 from toyrental.shared.clock import Clock
@@ -70,7 +72,8 @@ class Controller:
         self._reconciler = reconciler
         self._cache = cache
         self._clock = clock
-        self._queue: WorkQueue[Key] = WorkQueue()
+        self._queue: WorkQueue[Key] = WorkQueue(metrics.QUEUE_SECONDS.labels(self.kind).observe)
+        metrics.QUEUE_DEPTH.labels(self.kind).set_function(self._queue.__len__)
         self._idle: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -133,34 +136,46 @@ class Controller:
         return context
 
     async def _reconcile(self, key: Key) -> None:
+        begun = time.monotonic()
         with structlog.contextvars.bound_contextvars(**self._log_context(key)):
-            try:
-                async with asyncio.timeout(LONGEST_RECONCILE_SECONDS):
-                    look_again = await self._reconciler.reconcile(key)
-            except (errors.Conflict, errors.NotFound):
-                self._queue.retry(key)
-            except errors.ApiError as error:
-                seconds = self._queue.retry(key)
-                logger.warning("%s; looking again in %.1f s", error, seconds)
-            except Unfinished as error:
-                logger.warning("%s", error)
-                self._queue.retry(key)
-            except TimeoutError:
-                seconds = self._queue.retry(key)
-                logger.error("reconciling took too long; looking again in %.1f s", seconds)
-            except asyncio.CancelledError:
-                if _asked_to_end():
-                    raise
-                seconds = self._queue.retry(key)
-                logger.exception("reconciling was broken off; looking again in %.1f s", seconds)
-            except Exception:
-                seconds = self._queue.retry(key)
-                logger.exception("reconciling failed; looking again in %.1f s", seconds)
-            else:
-                self._queue.forget(key)
-                if look_again is not None:
-                    wait = (look_again - self._clock()).total_seconds()
-                    self._queue.add_after(key, max(wait, 0.0))
+            result = await self._try(key)
+        metrics.RECONCILES.labels(self.kind, result).inc()
+        metrics.RECONCILE_SECONDS.labels(self.kind).observe(time.monotonic() - begun)
+
+    async def _try(self, key: Key) -> Result:
+        try:
+            async with asyncio.timeout(LONGEST_RECONCILE_SECONDS):
+                look_again = await self._reconciler.reconcile(key)
+        except (errors.Conflict, errors.NotFound):
+            self._queue.retry(key)
+            return Result.CONFLICT
+        except errors.ApiError as error:
+            seconds = self._queue.retry(key)
+            logger.warning("%s; looking again in %.1f s", error, seconds)
+            return Result.ERROR
+        except Unfinished as error:
+            logger.warning("%s", error)
+            self._queue.retry(key)
+            return Result.UNFINISHED
+        except TimeoutError:
+            seconds = self._queue.retry(key)
+            logger.error("reconciling took too long; looking again in %.1f s", seconds)
+            return Result.TIMEOUT
+        except asyncio.CancelledError:
+            if _asked_to_end():
+                raise
+            seconds = self._queue.retry(key)
+            logger.exception("reconciling was broken off; looking again in %.1f s", seconds)
+            return Result.ERROR
+        except Exception:
+            seconds = self._queue.retry(key)
+            logger.exception("reconciling failed; looking again in %.1f s", seconds)
+            return Result.ERROR
+        self._queue.forget(key)
+        if look_again is not None:
+            wait = (look_again - self._clock()).total_seconds()
+            self._queue.add_after(key, max(wait, 0.0))
+        return Result.DONE
 
 
 def _asked_to_end() -> bool:

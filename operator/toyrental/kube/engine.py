@@ -22,12 +22,14 @@ from toyrental.kube.client import Client
 from toyrental.kube.controller import Controller
 from toyrental.kube.errors import ApiError
 from toyrental.kube.listings import Listings
+from toyrental.kube.metrics import Watches
 from toyrental.shared.resource import GROUP, VERSION, Key, Resource
 
 SWEEP_SECONDS = 300.0
 SWEEP_AGAIN_SECONDS = 5.0
 SIGN_IN_AGAIN_SECONDS = 5.0
 WATCH_AGAIN_SECONDS = 2.0
+WATCH_SECONDS = 60
 FINISHING_SECONDS = 5.0
 ENDING_SECONDS = 7.0
 CANCEL_AGAIN_SECONDS = 0.2
@@ -74,7 +76,8 @@ class Engine:
         self._controllers = tuple(controllers)
         self._scope = scope
         self._sweep_seconds = sweep_seconds
-        self._listings = Listings(cache.kinds, self._sweep_until_done)
+        self._watches = Watches(tuple(kind.SERVED.kind for kind in cache.kinds))
+        self._listings = Listings(cache.kinds, self._sweep_until_done, self._watches.heard)
         self._stop = asyncio.Event()
         cache.listen(self._wake)
 
@@ -190,6 +193,7 @@ class Engine:
         """Take an event of the watch into the cache."""
         raw: Any = event["object"]
         metadata = raw["metadata"]
+        self._watches.heard(raw["kind"])
         if not self._scope.serves(metadata["namespace"]):
             return
         key = Key(raw["kind"], metadata["namespace"], metadata["name"])
@@ -247,6 +251,8 @@ def _settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.queueing.idle_timeout = 1.0
+    # A live watch is opened anew that often, and goes on from where it was: a dead one shows.
+    settings.watching.server_timeout = WATCH_SECONDS
     settings.networking.error_backoffs = _Patience()
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.persistence.progress_storage = _NoProgress()

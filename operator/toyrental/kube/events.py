@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from toyrental.kube import errors
+from toyrental.kube import errors, metrics
 from toyrental.kube.client import Client
 from toyrental.shared.decisions import Event
 from toyrental.shared.resource import API_VERSION, Resource
@@ -33,6 +33,7 @@ class Recorder:
         try:
             self._waiting.put_nowait((regarding.namespace, body))
         except asyncio.QueueFull:
+            metrics.EVENTS_LOST.inc()
             logger.debug("an Event is dropped: too many wait to be sent")
 
     async def run(self) -> None:
@@ -45,8 +46,10 @@ class Recorder:
             try:
                 await self._client.create_event(namespace, body)
             except errors.ApiError as error:
+                metrics.EVENTS_LOST.inc()
                 logger.debug("an Event is lost: %s", error)
             except Exception:
+                metrics.EVENTS_LOST.inc()
                 logger.exception("an Event is lost")
             finally:
                 self._waiting.task_done()

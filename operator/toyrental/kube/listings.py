@@ -18,23 +18,33 @@ NOBODY = "metadata.name=-"
 
 
 class Listings:
-    """A middleware of kopf's session; calls `sweep` with the kind and the namespace listed."""
+    """A middleware of kopf's session.
+
+    Calls `sweep` with the kind and the namespace listed, and `heard` with a kind whose watch opens.
+    """
 
     def __init__(
         self,
         kinds: Iterable[type[Resource]],
         sweep: Callable[[str, str | None], Awaitable[None]],
+        heard: Callable[[str], None],
     ) -> None:
         self._kinds = {kind.SERVED.plural: kind.SERVED.kind for kind in kinds}
         self._sweep = sweep
+        self._heard = heard
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         """Pass a request on; of a list only the version comes back, once the kind was swept."""
         kind = self._kinds.get(request.url.name)
-        if kind is None or "watch" in request.url.query:
+        if kind is None:
             return await handler(request)
+        if "watch" in request.url.query:
+            response = await handler(request)
+            if response.ok:
+                self._heard(kind)
+            return response
         request.url = request.url.update_query(fieldSelector=NOBODY)
         response = await handler(request)
         if response.ok:

@@ -5,8 +5,9 @@ The shape is client-go's work queue, for asyncio.
 
 import asyncio
 import random
+import time
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -16,11 +17,15 @@ LONGEST_BACKOFF_SECONDS = 60.0
 
 
 class WorkQueue(Generic[K]):
-    """Keys to look at. A key that is added while it is worked on comes up once more after that."""
+    """Keys to look at. A key that is added while it is worked on comes up once more after that.
 
-    def __init__(self) -> None:
+    `waited` is told of each key for how many seconds it was ready before it was taken up.
+    """
+
+    def __init__(self, waited: Callable[[float], None] = lambda _: None) -> None:
+        self._waited = waited
         self._ready: deque[K] = deque()
-        self._waiting: set[K] = set()
+        self._waiting: dict[K, float] = {}
         self._working: set[K] = set()
         self._again: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -40,7 +45,7 @@ class WorkQueue(Generic[K]):
         if key in self._working:
             self._again.add(key)
         elif key not in self._waiting:
-            self._waiting.add(key)
+            self._waiting[key] = time.monotonic()
             self._ready.append(key)
             self._arrived.set()
 
@@ -64,8 +69,8 @@ class WorkQueue(Generic[K]):
             self._arrived.clear()
             await self._arrived.wait()
         key = self._ready.popleft()
-        self._waiting.discard(key)
         self._working.add(key)
+        self._waited(time.monotonic() - self._waiting.pop(key))
         return key
 
     def done(self, key: K) -> None:
