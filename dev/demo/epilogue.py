@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from dev.cluster.layout import Layout
-from dev.demo.house import TOYRENTAL
+from dev.demo.house import TOYRENTAL, metrics_url
 from dev.demo.stage import Stage, StageError, change_of
 
 
@@ -51,6 +51,8 @@ def what_next(stage: Stage, layout: Layout) -> None:
         ("what each order waits for", "kubectl get rentals -o wide"),
         ("the life of one order", "kubectl describe rental ryu-bike"),
         ("what can be asked for", "kubectl explain rental.spec"),
+        ("the shop in numbers", "kubectl get dashboard shop -o yaml"),
+        ("what Prometheus would see", f"curl -s {metrics_url(layout)}"),
         ("the provider's books", f"curl -s {stage.simulator}/ledger"),
         ("the proof of it all", "make test"),
         ("stop it, remove its data", "make down"),

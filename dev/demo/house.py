@@ -16,6 +16,8 @@ from dev.cluster.layout import Layout
 TOYRENTAL = Path(sys.executable).with_name("toyrental")
 USUAL_PORT = 8790
 """Where the payment gateway of the samples looks for the simulator."""
+USUAL_METRICS_PORT = 9090
+"""Where the operator shows its metrics."""
 SHOP = "toy-library"
 
 
@@ -34,6 +36,7 @@ def start_simulator(layout: Layout) -> str:
 
 def start_operator(layout: Layout, cluster: Cluster, *, only: str = "") -> None:
     """Start the operator for all shops, or for `only` one namespace. Raises ClusterError."""
+    port = USUAL_METRICS_PORT if _is_free(USUAL_METRICS_PORT) else 0
     _start(
         layout,
         "operator",
@@ -41,7 +44,15 @@ def start_operator(layout: Layout, cluster: Cluster, *, only: str = "") -> None:
         f"--kubeconfig={cluster.kubeconfig}",
         f"--namespaces={only}",
         "--gateway-endpoints=http://127.0.0.1:*",
+        f"--metrics=http://127.0.0.1:{port}/metrics",
     )
+
+
+def metrics_url(layout: Layout) -> str:
+    """Return where the operator shows its metrics, from what it said at its start."""
+    said = programs.log(layout, "operator").read_text()
+    events = (str(record.get("event", "")) for record in _records(said))
+    return next(event.split()[-1] for event in events if event.startswith("metrics at "))
 
 
 def unused_namespace(cluster: Cluster, *, guest: bool) -> str:

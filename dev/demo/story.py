@@ -25,6 +25,7 @@ def a_shop_opens(shop: Stage) -> None:
     shop.apply("10-toys.yaml")
     shop.wait(lambda: _available(shop) == TOYS, f"{TOYS} toys to be Available")
     shop.kubectl("get", "toys")
+    shop.apply("40-dashboard.yaml")
 
 
 def an_order_is_paid_and_approved(shop: Stage) -> None:
@@ -158,6 +159,8 @@ def the_end_of_the_day(shop: Stage) -> None:
     shop.apply_for("20-rental-any-train.yaml", customer="you", instead_of="juno")
     shop.until("rental/you-train", phase="Paid")
     shop.kubectl("get", "toyrental")
+    shop.kubectl("wait", "dashboard/shop", "--for=jsonpath={.status.rentals.awaitingApproval}=1")
+    shop.kubectl("get", "dashboards")
 
 
 def _available(shop: Stage) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from toyrental.dashboards.reconciler import DashboardReconciler
 from toyrental.kinds import KINDS
 from toyrental.kube.cache import Cache
 from toyrental.kube.client import Client
@@ -13,7 +14,7 @@ from toyrental.payments.gateways import Gateways
 from toyrental.payments.reconciler import PaymentGatewayReconciler, PaymentReconciler
 from toyrental.rentals.reconciler import RentalReconciler
 from toyrental.repairs.reconciler import RepairTicketReconciler
-from toyrental.shared.clock import Clock
+from toyrental.shared.clock import Clock, exact_now
 from toyrental.shared.resource import Resource
 from toyrental.stores.reconciler import StoreReconciler, ToyReconciler
 
@@ -25,6 +26,7 @@ class Context(StrEnum):
     STORES = "stores"
     REPAIRS = "repairs"
     PAYMENTS = "payments"
+    DASHBOARDS = "dashboards"
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,16 @@ def _payments(m: Means) -> list[Reconciler]:
     ]
 
 
+def _dashboards(m: Means) -> list[Reconciler]:
+    return [DashboardReconciler(m.cache, m.writer, exact_now)]
+
+
 _COMPOSED: dict[Context, Callable[[Means], list[Reconciler]]] = {
     Context.RENTALS: _rentals,
     Context.STORES: _stores,
     Context.REPAIRS: _repairs,
     Context.PAYMENTS: _payments,
+    Context.DASHBOARDS: _dashboards,
 }
 
 _NEEDS: dict[Context, tuple[str, ...]] = {
@@ -72,6 +79,7 @@ _NEEDS: dict[Context, tuple[str, ...]] = {
     Context.STORES: ToyReconciler.needs + StoreReconciler.needs,
     Context.REPAIRS: RepairTicketReconciler.needs,
     Context.PAYMENTS: PaymentReconciler.needs + PaymentGatewayReconciler.needs,
+    Context.DASHBOARDS: DashboardReconciler.needs,
 }
 
 
@@ -83,4 +91,11 @@ def reconcilers(contexts: Iterable[Context], means: Means) -> list[Reconciler]:
 def kinds_needed(contexts: Iterable[Context]) -> tuple[type[Resource], ...]:
     """Return the kinds that these contexts look at."""
     names = {name for context in contexts for name in _NEEDS[context]}
+    return tuple(kind for kind in KINDS if kind.SERVED.kind in names)
+
+
+def kinds_written(contexts: Iterable[Context]) -> tuple[type[Resource], ...]:
+    """Return the kinds whose status these contexts may write: dashboards only read the others."""
+    only_reads = {Context.DASHBOARDS: (DashboardReconciler.kind,)}
+    names = {name for context in contexts for name in only_reads.get(context, _NEEDS[context])}
     return tuple(kind for kind in KINDS if kind.SERVED.kind in names)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toyrental.contexts import Context, Means, kinds_needed, reconcilers
+from toyrental.contexts import Context, Means, kinds_needed, kinds_written, reconcilers
 from toyrental.kube import connection, metrics
 from toyrental.kube.cache import Cache
 from toyrental.kube.client import Client
@@ -71,7 +71,7 @@ async def _operate(options: Options) -> None:
     kinds = kinds_needed(options.contexts)
     scope = Scope(options.namespaces)
     async with Client(lambda: connection.find(None), kinds) as client:
-        await check(client, kinds, scope)
+        await check(client, kinds, kinds_written(options.contexts), scope)
         cache = Cache(kinds)
         recorder = Recorder(client, instance=socket.gethostname())
         gateways = Gateways(options.gateway_endpoints, client.get_secret)
@@ -105,7 +105,12 @@ def _log_unless_closing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]
         loop.default_exception_handler(context)
 
 
-async def check(client: Client, kinds: Iterable[type[Resource]], scope: Scope) -> None:
+async def check(
+    client: Client,
+    kinds: Iterable[type[Resource]],
+    written: Iterable[type[Resource]],
+    scope: Scope,
+) -> None:
     """Raise CannotRun where the CRDs or the permissions to work with them are missing."""
     kinds = tuple(kinds)
     served = await client.served_kinds()
@@ -116,9 +121,8 @@ async def check(client: Client, kinds: Iterable[type[Resource]], scope: Scope) -
             " install the CRDs: kubectl apply --server-side -f crds/"
         )
     needed = [
-        (verb, f"{kind.SERVED.plural}{part}")
-        for kind in kinds
-        for verb, part in (("list", ""), ("watch", ""), ("patch", "/status"))
+        *((verb, kind.SERVED.plural) for kind in kinds for verb in ("list", "watch")),
+        *(("patch", f"{kind.SERVED.plural}/status") for kind in written),
     ]
     places = scope.named or (None,)
     refused = [

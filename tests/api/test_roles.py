@@ -52,6 +52,10 @@ MAY = {
         "operate": "payments",
         "get": "secrets",
     },
+    "toyrental-dashboards": {
+        "get list watch": "toys rentals payments repairtickets dashboards",
+        "patch": "dashboards/status",
+    },
 }
 
 MAY_NOT = {
@@ -80,6 +84,11 @@ MAY_NOT = {
         "patch": "repairtickets",
         "list watch create": "secrets",
         "operate": "rentals toys",
+    },
+    "toyrental-dashboards": {
+        "create patch delete": "toys rentals payments repairtickets dashboards",
+        "patch": "toys/status rentals/status payments/status repairtickets/status",
+        "get": "secrets",
     },
 }
 

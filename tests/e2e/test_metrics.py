@@ -17,8 +17,9 @@ from toyrental.kinds import KINDS
 
 FREE_PORT = "--metrics=http://127.0.0.1:0/metrics"
 
-LABELS = {"kind", "result", "verb", "code", "le", "version"}
-"""Labels of the controllers' metrics: none names an object."""
+CONTROLLERS = {"kind", "result", "verb", "code", "le", "version"}
+SHOPS = {"namespace", "phase", "currency"}
+"""The labels there are: none names an object."""
 
 
 class Scraped(dict[str, Metric]):
@@ -83,7 +84,7 @@ def test_names_and_labels_keep_to_the_rules(measured: OperatorProcess) -> None:
         assert name.startswith(("toyrental_", "process_"))
         assert family.documentation
         for sample in family.samples:
-            assert sample.labels.keys() <= LABELS
+            assert sample.labels.keys() <= (SHOPS if "_shop_" in name else CONTROLLERS)
             assert sample.labels.get("kind", "Event") in {
                 "Secret",
                 "Event",

@@ -10,7 +10,7 @@ import typer
 
 from toyrental.logs import LogFormat, LogLevel
 
-CONTEXTS = ("rentals", "stores", "repairs", "payments")
+CONTEXTS = ("rentals", "stores", "repairs", "payments", "dashboards")
 
 EXIT_CANNOT_RUN = 1
 EXIT_USAGE = 2

@@ -8,8 +8,14 @@ from pydantic import Field
 from toyrental.rentals.models import ToySelector
 from toyrental.shared.conditions import Conditions
 from toyrental.shared.model import Count, Model, Time, map_list, set_list
-from toyrental.shared.money import Currency, MinorUnits
+from toyrental.shared.money import Currency
 from toyrental.shared.resource import Column, Resource, Served, Status
+
+MOST_GROUPS = 100
+"""How many groups a Dashboard shows; of more, the smallest are summed up in the last."""
+
+Sum = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""A sum of money in minor units; the API server keeps bounds as floats, exact up to this one."""
 
 
 class GroupBy(StrEnum):
@@ -26,7 +32,8 @@ class DashboardSpec(Model):
     """By what toys are counted together."""
 
     selector: ToySelector | None = None
-    """Count only toys whose labels match, and what belongs to them."""
+    """Count only toys whose labels match, and what belongs to them: orders that name or hold them,
+    their payments and repairs. An order of any toy belongs to none before it holds one."""
 
 
 class PhaseCount(Model):
@@ -44,6 +51,9 @@ class ToyCounts(Model):
 
     total: Count = 0
     """How many toys there are."""
+
+    out_of_order: Count = 0
+    """How many of them are damaged or in repair."""
 
     by_phase: Annotated[tuple[PhaseCount, ...], map_list("phase", most=16)] = ()
     """How many are in each phase."""
@@ -77,10 +87,10 @@ class CurrencyCounts(Model):
     currency: Currency
     """ISO 4217 code of the currency."""
 
-    captured_minor_units: MinorUnits = 0
+    captured_minor_units: Sum = 0
     """How much was taken, in minor units."""
 
-    refunded_minor_units: MinorUnits = 0
+    refunded_minor_units: Sum = 0
     """How much of it was given back, in minor units."""
 
     deferred: Count = 0
@@ -97,8 +107,8 @@ class RepairCounts(Model):
 class Group(Model):
     """Toys counted together."""
 
-    key: Annotated[str, Field(min_length=1, max_length=320)]
-    """What they share, as in `category=puzzles`; `other` sums those beyond the hundredth."""
+    key: Annotated[str, Field(min_length=1, max_length=340)]
+    """What they share, as in `category=puzzles`. Beyond a hundred, `other` sums the smallest."""
 
     total: Count = 0
     """How many there are."""
@@ -111,7 +121,7 @@ class DashboardStatus(Status):
     """The shop in numbers."""
 
     observed_time: Time | None = None
-    """When the numbers were true."""
+    """When the numbers last changed. While nothing does, nothing is written."""
 
     toys: ToyCounts | None = None
     """The toys in stock."""
@@ -125,8 +135,8 @@ class DashboardStatus(Status):
     repairs: RepairCounts | None = None
     """The repairs that are under way."""
 
-    groups: Annotated[tuple[Group, ...], map_list("key", most=100)] = ()
-    """The stock by category or model."""
+    groups: Annotated[tuple[Group, ...], map_list("key", most=MOST_GROUPS)] = ()
+    """The stock by category or model, the largest group first."""
 
     conditions: Conditions = ()
     """Ready: the numbers are current."""
@@ -143,10 +153,11 @@ class Dashboard(Resource):
             Column("Toys", ".status.toys.total", type="integer"),
             Column("Available", ".status.toys.byPhase[?(@.phase=='Available')].count", "integer"),
             Column("Rented", ".status.toys.byPhase[?(@.phase=='Rented')].count", type="integer"),
+            Column("Out-Of-Order", ".status.toys.outOfOrder", type="integer"),
             Column("Overdue", ".status.rentals.overdue", type="integer"),
             Column("Waiting", ".status.rentals.waiting", type="integer"),
             Column("Unpaid", ".status.rentals.unpaid", type="integer"),
-            Column("Repairs", ".status.repairs.open", type="integer"),
+            Column("Repairs", ".status.repairs.open", type="integer", wide=True),
             Column("To-Approve", ".status.rentals.awaitingApproval", type="integer", wide=True),
             Column("To-Inspect", ".status.rentals.awaitingInspection", type="integer", wide=True),
             Column("Observed", ".status.observedTime", type="date", wide=True),
