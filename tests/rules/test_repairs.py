@@ -107,6 +107,14 @@ def test_a_toy_that_is_out_is_not_repaired(state: BookingState) -> None:
     assert rules.decide(Situation(waits, toy, None, NOW + days(1))).idle
 
 
+def test_the_ticket_of_a_damaged_return_waits_without_a_word() -> None:
+    # Given a toy whose rental found damage and opened a ticket, named by its uid
+    toy = a_toy(bookings=[a_booking("order", NOW, NOW + days(1), BookingState.RETURNED)])
+    ticket = a_ticket(toy.rental_uid)
+    # Then nothing is written: the end of that rental names the ticket on the toy
+    assert rules.decide(Situation(ticket, toy, None, NOW)).idle
+
+
 def test_a_ticket_for_no_toy_or_one_that_is_discarded_needs_a_person() -> None:
     lost = noted(rules.decide(Situation(a_ticket(), None, None, NOW)))
     assert said(lost, "Stalled") == ("True", "ToyNotFound")

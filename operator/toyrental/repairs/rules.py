@@ -58,6 +58,8 @@ def _acknowledge(ticket: RepairTicket) -> Write | None:
 
 def _claim(s: Situation) -> Decision:
     """Make this the ticket that decides over the toy, once nobody has the toy."""
+    if _came_with_its_return(s):
+        return NOTHING
     obstacle = _obstacle(s)
     if obstacle is not None or s.toy is None:
         found = obstacle or _TOY_NOT_FOUND
@@ -70,6 +72,15 @@ def _claim(s: Situation) -> Decision:
     named = s.toy.status.service.ticket_ref
     other = () if named is None else (Key("RepairTicket", s.toy.namespace, named.name),)
     return Decision(Write(s.toy, damaged, event), confirm=(s.ticket.key, *other))
+
+
+def _came_with_its_return(s: Situation) -> bool:
+    """Tell whether the rental that has the toy opened this ticket, named by its uid, as it ends.
+
+    The write that ends it names the ticket on the toy as well.
+    """
+    out = None if s.toy is None else s.toy.out
+    return out is not None and out.rental_uid == s.ticket.name
 
 
 _TOY_NOT_FOUND = false("ToyNotFound", "There is no such toy; register it, or delete this ticket.")
