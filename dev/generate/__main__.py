@@ -9,6 +9,7 @@ import yaml
 
 from dev.generate.contexts import with_map
 from dev.generate.crds import custom_resource_definition
+from dev.generate.grafana import grafana_dashboards
 from dev.generate.metrics import metrics_reference
 from dev.generate.reference import api_reference
 from toyrental.kinds import KINDS
@@ -28,6 +29,8 @@ def generated() -> dict[Path, str]:
     files[crds / "Kustomization"] = NOTE + _yaml(_kustomization(path.name for path in files))
     files[ROOT / "docs" / "reference" / "api.md"] = api_reference()
     files[ROOT / "docs" / "reference" / "metrics.md"] = metrics_reference()
+    grafana = ROOT / "manifests" / "monitoring" / "grafana"
+    files |= {grafana / name: content for name, content in grafana_dashboards().items()}
     architecture = ROOT / "docs" / "architecture.md"
     files[architecture] = with_map(architecture)
     return files

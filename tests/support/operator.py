@@ -54,6 +54,7 @@ class Process:
     def __init__(self, name: str, directory: Path, *arguments: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.name = name
+        self.program = TOYRENTAL
         self.arguments: tuple[str, ...] = arguments
         self.log_file = directory / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -97,7 +98,7 @@ class Process:
         seen = len(self.log)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [TOYRENTAL, *self.arguments],
+                [self.program, *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,0 +1,142 @@
+"""A real Prometheus watches a real operator: every expression answers, alerts come and go."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import toyrental.operate as _  # noqa: F401 - all that runs has declared its metrics then
+from dev.cluster import Cluster
+from dev.cluster.manifests import REPOSITORY
+from dev.cluster.ports import free
+from dev.generate.grafana import BOARDS
+from tests.conftest import open_shop
+from tests.e2e.business import DECLINED, Business
+from tests.support import Api, Shop, eventually
+from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
+from tests.support.prometheus import PrometheusProcess, alerts, rules
+from toyrental.shared.metrics import REGISTRY
+
+__all__ = ["pytest_runtest_makereport"]
+
+WITHIN = 60
+METRIC = re.compile(r"\b(?:[a-z_]+:)?(?:toyrental|process)_[a-z_]+(?::[a-z0-9_]+)?")
+
+
+def panel_expressions() -> list[str]:
+    variables = {"$namespace": ".*", "$__rate_interval": "30s"}
+    found = [a[0] for board in BOARDS for panel in board.panels for a in panel.answers]
+    for variable, value in variables.items():
+        found = [expression.replace(variable, value) for expression in found]
+    return found
+
+
+def runbook_expressions() -> list[str]:
+    pages = (REPOSITORY / "docs" / "runbooks").glob("*.md")
+    return [e for p in pages for e in re.findall(r"```promql\n(.*?)```", p.read_text(), re.DOTALL)]
+
+
+def recorded() -> dict[str, str]:
+    every = [rule for group in rules()["groups"] for rule in group["rules"]]
+    return {rule["record"]: rule["expr"] for rule in every if "record" in rule}
+
+
+def all_expressions() -> list[str]:
+    told = [str(alert["expr"]) for alert in alerts()]
+    return [*panel_expressions(), *runbook_expressions(), *recorded().values(), *told]
+
+
+def names(expression: str) -> set[str]:
+    return set(METRIC.findall(expression))
+
+
+@pytest.fixture(scope="module")
+def shop(admin: Api, cluster: Cluster) -> Iterator[Shop]:
+    yield from open_shop(admin, cluster, "monitored")
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("monitoring")
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free(1)[0]
+
+
+@pytest.fixture(scope="module")
+def prometheus(directory: Path, port: int) -> Iterator[PrometheusProcess]:
+    with PrometheusProcess(directory, port) as prometheus:
+        yield prometheus
+
+
+@pytest.fixture(scope="module")
+def simulator(directory: Path) -> Iterator[SimulatorProcess]:
+    with SimulatorProcess(directory) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def operator(
+    cluster: Cluster, shop: Shop, directory: Path, port: int, prometheus: PrometheusProcess
+) -> Iterator[OperatorProcess]:
+    """Give an operator that Prometheus scrapes."""
+    flag = f"--metrics=http://127.0.0.1:{port}/metrics"
+    with OperatorProcess(cluster, directory, flag, namespaces=[shop.name]) as operator:
+        eventually(lambda: prometheus.query("toyrental_build_info"), within=WITHIN)
+        yield operator
+
+
+def test_every_metric_that_is_named_exists() -> None:
+    exist = {*REGISTRY._names_to_collectors, *recorded(), "process_cpu_seconds_total"}
+    named = {name for expression in all_expressions() for name in names(expression)}
+    assert named - exist == set()
+
+
+def test_every_metric_that_exists_is_documented() -> None:
+    page = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text()
+    described = {m.name for m in REGISTRY.collect() if m.name.startswith("toyrental_")}
+    assert [name for name in sorted(described) if f"`{name}" not in page] == []
+
+
+def test_every_expression_answers(
+    operator: OperatorProcess,
+    prometheus: PrometheusProcess,
+    shop: Shop,
+    simulator: SimulatorProcess,
+) -> None:
+    """Given a day in a shop, then every panel, runbook and recording has data.
+
+    An alert is silent while all is well: of those, each metric they speak of has data.
+    """
+    assert operator.running
+    business = Business(shop, simulator)
+    business.opens()
+    business.registers("bear", "train", "bike")
+    business.hands_over("lent", toy="bear")
+    declined = business.takes_order("declined", toy="train", method=DECLINED)
+    business.payment_becomes(declined, "Declined")
+    business.hands_over("broken", toy="bike")
+    business.gets_back("broken", "Damaged")
+
+    asked = {*panel_expressions(), *runbook_expressions(), *recorded().values()}
+    asked |= {name for alert in alerts() for name in names(str(alert["expr"]))}
+
+    def silent() -> list[str]:
+        return sorted(each for each in asked if not prometheus.query(each))
+
+    eventually(lambda: not silent(), within=WITHIN, explain=lambda: "\n".join(silent()))
+    assert "ToyrentalOperatorDown" not in prometheus.firing()
+
+
+def test_an_operator_that_is_gone_is_told_of(
+    operator: OperatorProcess, prometheus: PrometheusProcess
+) -> None:
+    """Given an operator that is killed, then somebody is alerted until it is back."""
+    alert = "ToyrentalOperatorDown"
+    operator.kill()
+    eventually(lambda: alert in prometheus.firing(), within=WITHIN)
+    operator.start()
+    eventually(lambda: alert not in prometheus.firing(), within=WITHIN)
