@@ -621,3 +621,156 @@ def test_after_an_answer_is_noted_nothing_is_written_until_something_changes(
     assert isinstance(step, Decision)
     assert step.idle
     assert step.look_again == after.status.next_attempt_time
+
+
+# --- Nothing hangs in silence, and nothing unknown is taken for known ---
+
+
+def tried(s: Situation, times: int) -> Situation:
+    return replace(s, payment=s.payment.with_status(tries=times))
+
+
+@pytest.mark.parametrize("trouble", TROUBLE, ids=lambda t: type(t).__name__)
+def test_a_refund_that_fails_for_long_calls_a_person_and_is_tried_on(
+    trouble: ChargeAnswer,
+) -> None:
+    # Given a refund that fails again and again
+    s = situation(captured(refund=10_000), rental=CANCELLED)
+    s = next_of(s, written(rules.decide(s)))
+    step = s.payment.status.refund_step
+    assert step is not None
+    for _ in range(rules.PATIENCE - 1):
+        s = next_of(s, written(rules.learn_refund(s, step, trouble)))  # type: ignore[arg-type]
+        assert find(s.payment.status.conditions, "Stalled") is None
+    # When patience is over
+    decision = rules.learn_refund(s, step, trouble)  # type: ignore[arg-type]
+    after = written(decision)
+    # Then it says so, once, and what to do
+    assert said(after, "Stalled") == ("True", "Unresolved")
+    assert said(after, "Refunded") == ("Unknown", "Unresolved")
+    assert decision.write is not None
+    assert decision.write.event is not None
+    assert "by hand" in decision.write.event.note
+    at = after.status.next_attempt_time
+    assert at is not None
+    again = rules.learn_refund(next_of(s, after), step, trouble)  # type: ignore[arg-type]
+    assert again.write is not None
+    assert again.write.event is None
+    # And it goes on under the same key, and comes to rest once it works
+    s = replace(next_of(s, after), now=at)
+    assert rules.decide(s) == SendRefund(f"{after.uid}:refund:1", "ch_1", step)
+    done = written(rules.learn_refund(s, step, Refunded()))
+    assert find(done.status.conditions, "Stalled") is None
+
+
+@pytest.mark.parametrize("phase", [PaymentPhase.PENDING, PaymentPhase.UNKNOWN])
+@pytest.mark.parametrize("trouble", TROUBLE, ids=lambda t: type(t).__name__)
+def test_look_ups_that_fail_for_long_call_a_person(
+    phase: PaymentPhase, trouble: ChargeAnswer
+) -> None:
+    # Given a payment that is called off, or whose outcome is not known, and no answer for long
+    refund = 10_000 if phase is PaymentPhase.PENDING else 0
+    s = tried(situation(a_payment(refund=refund).with_status(phase=phase)), rules.PATIENCE - 1)
+    after = written(rules.learn_look_up(s, trouble))  # type: ignore[arg-type]
+    assert after.phase is phase
+    assert said(after, "Captured") == ("Unknown", "Unresolved")
+    assert said(after, "Stalled") == ("True", "Unresolved")
+    # Then it is asked on
+    at = after.status.next_attempt_time
+    assert at is not None
+    assert rules.decide(replace(next_of(s, after), now=at)) == LookUp()
+
+
+@pytest.mark.parametrize(
+    "trouble", [NotSent("x"), Unauthorized("x"), TryLater("x")], ids=lambda t: type(t).__name__
+)
+def test_what_may_have_been_sent_is_never_put_off(trouble: ChargeAnswer) -> None:
+    # Given an unknown outcome, of which the provider knows nothing yet
+    s = situation(a_payment())
+    s = next_of(s, written(rules.learn_charge(s, OutcomeUnknown("timed out"))))
+    assert isinstance(rules.learn_look_up(s, Missing()), SendCharge)
+    # When the same charge is not sent this time
+    after = written(rules.learn_charge(s, trouble))
+    # Then it stays unknown, and the provider is asked first again
+    assert after.phase is PaymentPhase.UNKNOWN
+    at = after.status.next_attempt_time
+    assert at is not None
+    assert rules.decide(replace(next_of(s, after), now=at)) == LookUp()
+
+
+def test_an_unknown_outcome_without_its_gateway_says_so() -> None:
+    s = situation(a_payment())
+    s = next_of(s, written(rules.learn_charge(s, OutcomeUnknown("timed out"))))
+    after = written(rules.decide(replace(s, terms=None)))
+    assert after.phase is PaymentPhase.UNKNOWN
+    assert said(after, "Stalled") == ("True", "GatewayUnusable")
+    assert rules.decide(next_of(s, after)) == LookUp()
+
+
+def test_a_key_that_was_used_otherwise_is_looked_up_before_a_person_is_asked() -> None:
+    # Given a charge refused because its key was sent before, with another method
+    s = situation(a_payment())
+    s = next_of(s, written(rules.learn_charge(s, Refused("idempotency_error", "other method"))))
+    assert s.payment.phase is PaymentPhase.UNKNOWN
+    at = s.payment.status.next_attempt_time
+    assert at is not None
+    s = replace(s, now=at)
+    assert rules.decide(s) == LookUp()
+    # Then what was taken under that key is the payment
+    assert written(rules.learn_look_up(s, Found("ch_1", 10_000))).captured
+    # And what was not goes to a person, and is not sent again
+    after = written(rules.learn_look_up(s, Missing()))
+    assert after.phase is PaymentPhase.MANUAL_REVIEW
+    assert after.status.failure == Failure(code="idempotency_error", message="other method")
+
+
+@pytest.mark.parametrize("answer", [Found("ch_1", 9_999), Refused("answer_mismatch", "currency")])
+def test_a_look_up_that_finds_another_amount_is_never_captured(answer: Found | Refused) -> None:
+    s = situation(a_payment())
+    s = next_of(s, written(rules.learn_charge(s, OutcomeUnknown("timed out"))))
+    after = written(rules.learn_look_up(s, answer))
+    assert after.phase is PaymentPhase.MANUAL_REVIEW
+    assert after.status.captured_minor_units is None
+
+
+def test_a_refund_after_a_review_that_ended_as_charged() -> None:
+    # Given a review of a payment that shall go back, ended by a person
+    s = situation(in_review().with_spec(refund_minor_units=10_000), rental=CANCELLED)
+    resolution = Resolution(outcome=Outcome.CAPTURED, gateway_payment_id="ch_5")
+    s = replace(s, payment=s.payment.with_spec(resolution=resolution))
+    s = next_of(s, written(rules.decide(s)))
+    assert s.payment.captured
+    # Then the money goes back, under the id that the person gave
+    s = next_of(s, written(rules.decide(s)))
+    step = s.payment.status.refund_step
+    assert step is not None
+    assert rules.decide(s) == SendRefund(f"{s.payment.uid}:refund:1", "ch_5", step)
+    assert written(rules.learn_refund(s, step, Refunded())).phase is PaymentPhase.REFUNDED
+
+
+def test_a_refund_asked_for_while_a_charge_is_unknown_follows_as_soon_as_it_is_known() -> None:
+    # Given a charge whose answer was lost, of an order that is cancelled then
+    s = situation(a_payment())
+    s = next_of(s, written(rules.learn_charge(s, OutcomeUnknown("timed out"))))
+    at = s.payment.status.next_attempt_time
+    assert at is not None
+    s = replace(s, payment=s.payment.with_spec(refund_minor_units=10_000), rental=CANCELLED, now=at)
+    # Then the provider is asked, and never charged again
+    assert rules.decide(s) == LookUp()
+    assert isinstance(rules.learn_look_up(s, Missing()), Decision)
+    # And what it took goes back
+    s = next_of(s, written(rules.learn_look_up(s, Found("ch_1", 10_000))))
+    s = next_of(s, written(rules.decide(s)))
+    assert isinstance(rules.decide(s), SendRefund)
+
+
+def test_an_operator_down_for_25_hours_right_after_a_charge_was_committed() -> None:
+    # Given a charge that was committed, and an operator that died before it could write that down
+    payment = a_payment()
+    s = situation(payment)
+    assert isinstance(rules.decide(s), SendCharge)
+    # When it comes back past the life of every key
+    s = replace(s, now=NOW + hours(25))
+    # Then nothing is sent before the provider was asked, and what it took is the payment
+    assert rules.decide(s) == LookUp()
+    assert written(rules.learn_look_up(s, Found("ch_1", 10_000))).captured

@@ -89,6 +89,7 @@ class Reason(StrEnum):
     REFUNDING = "Refunding"
     REFUNDED = "Refunded"
     PARTIALLY_REFUNDED = "PartiallyRefunded"
+    UNRESOLVED = "Unresolved"
 
 
 class Method(Model):

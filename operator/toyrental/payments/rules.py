@@ -24,6 +24,8 @@ from toyrental.payments.models import (
     RefundStep,
 )
 from toyrental.payments.providers.port import (
+    ANSWER_MISMATCH,
+    KEY_REUSED,
     Capabilities,
     Captured,
     ChargeAnswer,
@@ -51,6 +53,12 @@ FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(minutes=1)
 METHOD_PAUSE = timedelta(seconds=15)
 IN_FLIGHT_MARGIN = timedelta(minutes=1)
+
+PATIENCE = 15
+"""After how many tries in a row without success a person is called: a quarter of an hour at least.
+
+An outage of some minutes ends by itself, and most do. It is tried on after that.
+"""
 
 
 @dataclass(frozen=True)
@@ -243,7 +251,7 @@ def refund(s: Situation) -> Step | None:
     if not s.payment.captured or step is None:
         return None
     if s.terms is None:
-        why = f"The refund waits: {s.obstacle}."
+        why = f"The refund waits: {s.obstacle}. {_by_hand(s)}"
         found = {"Refunded": unknown(Reason.GATEWAY_UNUSABLE, why)}
         return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
     if s.suspended or not s.due:
@@ -271,7 +279,7 @@ def void(s: Situation) -> Step | None:
     if s.payment.phase is PaymentPhase.DECLINED:
         return Decision(_voided(s))
     if s.terms is None:
-        why = f"The payment cannot be called off yet: {s.obstacle}."
+        why = f"The payment cannot be called off yet: {s.obstacle}. {_by_hand(s)}"
         found = _unless_customers(s, unknown(Reason.GATEWAY_UNUSABLE, why))
         return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
     return LookUp() if s.due and not s.suspended else _wait(s)
@@ -321,8 +329,11 @@ def find_out(s: Situation) -> Step | None:
     """Ask what became of a charge whose answer was lost."""
     if s.payment.phase is not PaymentPhase.UNKNOWN:
         return None
-    asks = s.due and s.terms is not None and not s.suspended
-    return LookUp() if asks else _wait(s)
+    if s.terms is None:
+        why = f"It is not known whether the payment was taken: {s.obstacle}."
+        found = {"Captured": unknown(Reason.GATEWAY_UNUSABLE, why)}
+        return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
+    return LookUp() if s.due and not s.suspended else _wait(s)
 
 
 def charge(s: Situation) -> Step | None:
@@ -390,14 +401,15 @@ def learn_charge(s: Situation, answer: ChargeAnswer | MethodMissing) -> Decision
         case MethodMissing():
             return Decision(_method_missing(s))
         case OutcomeUnknown(message):
-            found = {
-                "Captured": unknown(
-                    Reason.UNKNOWN, f"The provider did not answer ({message}); it is being asked."
-                )
-            }
-            return Decision(_note(s, PaymentPhase.UNKNOWN, found, **_next_try(s)))
+            return Decision(_not_known(s, message))
+        case Refused(code, message) if code == KEY_REUSED:
+            failure = Failure(code=code, message=message)
+            return Decision(_not_known(s, message, failure=failure))
         case Refused(code, message):
             return Decision(_review(s, code, message))
+        case _ if s.payment.phase is PaymentPhase.UNKNOWN:
+            # This request did nothing. An earlier one may have, and may yet arrive.
+            return Decision(_not_known(s, answer.message, _pause_of(s, answer)))
         case NotSent() | Unauthorized() | TryLater():
             return Decision(_put_off(s, answer))
 
@@ -409,12 +421,17 @@ def learn_look_up(s: Situation, answer: LookUpAnswer) -> Step:
             return _learn_found(s, answer)
         case Missing():
             return _learn_missing(s)
+        case Refused(code, message) if code == ANSWER_MISMATCH and not s.payment.captured:
+            return Decision(_review(s, code, message))
         case _:
-            return Decision(_note(s, s.payment.phase, {}, **_next_try(s, _pause_of(s, answer))))
+            return Decision(_look_up_trouble(s, answer))
 
 
 def _learn_found(s: Situation, found: Found) -> Step:
     step = s.payment.status.refund_step
+    if not s.payment.captured and found.captured != s.payment.spec.amount.minor_units:
+        why = "the provider took another amount than was asked for"
+        return Decision(_review(s, ANSWER_MISMATCH, why))
     if not s.payment.captured:
         return Decision(_captured(s, found.gateway_payment_id))
     if step is None:
@@ -429,6 +446,9 @@ def _learn_missing(s: Situation) -> Step:
         return Decision(_refund_trouble(s, "the provider does not know the payment"))
     if s.unwanted:
         return Decision(_missing_once_or_twice(s))
+    failure = s.payment.status.failure
+    if s.payment.phase is PaymentPhase.UNKNOWN and failure and failure.code == KEY_REUSED:
+        return Decision(_review(s, failure.code, failure.message))
     if s.payment.phase is PaymentPhase.UNKNOWN and not s.within_key_life(s.attempt_recorded):
         return Decision(
             _review(s, "OutcomeUnknown", "the provider never answered, and its keys have expired")
@@ -473,6 +493,19 @@ def _captured(s: Situation, gateway_payment_id: str) -> Write | None:
         failure=None,
         **_ANSWERED,
     )
+
+
+def _not_known(
+    s: Situation,
+    why: str,
+    pause: timedelta | None = None,
+    *,
+    failure: Failure | None = None,
+) -> Write | None:
+    """Note that the customer may have been charged: `failure` says what a look-up cannot mend."""
+    message = f"The provider did not say whether it was charged ({why}); it is being asked."
+    found = {"Captured": unknown(Reason.UNKNOWN, message)}
+    return _note(s, PaymentPhase.UNKNOWN, found, failure=failure, **_next_try(s, pause))
 
 
 def _declined(s: Situation, failure: Failure) -> Write | None:
@@ -558,8 +591,38 @@ def _refunded(s: Situation, step: RefundStep) -> Write | None:
 
 
 def _refund_trouble(s: Situation, why: str, pause: timedelta | None = None) -> Write | None:
-    found = {"Refunded": unknown(Reason.REFUNDING, f"The refund is tried again: {why}.")}
-    return _note(s, s.payment.phase, found, **_next_try(s, pause))
+    found = unknown(Reason.REFUNDING, f"The refund is tried again: {why}.")
+    if _patience_is_over(s):
+        found = _unresolved(s, f"The refund still fails: {why}.")
+    return _note(s, s.payment.phase, {"Refunded": found}, **_next_try(s, pause))
+
+
+def _look_up_trouble(s: Situation, trouble: Trouble) -> Write | None:
+    when = _next_try(s, _pause_of(s, trouble))
+    if not _patience_is_over(s):
+        return _note(s, s.payment.phase, {}, **when)
+    if s.payment.captured:
+        found = {"Refunded": _unresolved(s, f"The refund still fails: {trouble.message}.")}
+    else:
+        why = f"The provider still does not say whether it was charged: {trouble.message}."
+        found = _unless_customers(s, _unresolved(s, why))
+    return _note(s, s.payment.phase, found, **when)
+
+
+def _patience_is_over(s: Situation) -> bool:
+    return s.payment.status.tries + 1 >= PATIENCE
+
+
+def _unresolved(s: Situation, what: str) -> Finding:
+    """Return a finding that calls a person; the operator goes on trying."""
+    return unknown(Reason.UNRESOLVED, f"{what} Mend the gateway; it is tried on. {_by_hand(s)}")
+
+
+def _by_hand(s: Situation) -> str:
+    """Say how to end it without the operator, once nothing else is left."""
+    if not s.payment.deleting:
+        return "If that cannot be mended, settle it at the provider by hand."
+    return f"If that cannot be mended, settle it at the provider by hand, then remove {SETTLE}."
 
 
 _ANSWERED: dict[str, Any] = {"next_attempt_time": None, "tries": 0}
@@ -601,7 +664,14 @@ def _note(
     )
     if after.status == payment.status:
         return None
-    return Write(payment, after, _event(payment, phase, ready))
+    event = _event(payment, phase, ready)
+    if event is None and ready.reason == Reason.UNRESOLVED and not _is_stalled(payment):
+        event = Event(ready.reason, ready.message, "Warning")
+    return Write(payment, after, event)
+
+
+def _is_stalled(payment: Payment) -> bool:
+    return conditions.is_true(payment.status.conditions, "Stalled")
 
 
 def _whole_seconds(changes: dict[str, Any]) -> dict[str, Any]:
@@ -643,7 +713,8 @@ def _ready(payment: Payment, found: dict[str, Finding | None]) -> tuple[Finding,
         reason, message = (known.reason, known.message) if known else (Reason.PENDING, "")
     else:
         reason, message = finding.reason, finding.message
-    stalled = payment.phase in _NEEDS_A_PERSON or reason == Reason.GATEWAY_UNUSABLE
+    stuck = reason in {Reason.GATEWAY_UNUSABLE, Reason.UNRESOLVED}
+    stalled = payment.phase in _NEEDS_A_PERSON or stuck
     return false(reason, message), stalled
 
 

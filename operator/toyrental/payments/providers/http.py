@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from toyrental.payments.providers.port import (
+    ANSWER_MISMATCH,
     NotSent,
     OutcomeUnknown,
     Refused,
@@ -160,4 +161,4 @@ UNREADABLE = OutcomeUnknown("the answer cannot be read")
 
 def contradiction(what: str) -> Refused:
     """Return what it means that an answer is a success, but not of what was asked."""
-    return Refused("answer_mismatch", f"the provider answered with another {what} than was asked")
+    return Refused(ANSWER_MISMATCH, f"the provider answered with another {what} than was asked")

@@ -151,6 +151,13 @@ class OutcomeUnknown:
     message: str
 
 
+KEY_REUSED = "idempotency_error"
+"""A refusal's code: the key was sent before, with other parameters, and that may have worked."""
+
+ANSWER_MISMATCH = "answer_mismatch"
+"""A refusal's code: the provider speaks of a success, but of another one than was asked for."""
+
+
 @dataclass(frozen=True)
 class Refused:
     """The provider does not understand or allow the request: somebody set something up wrongly."""

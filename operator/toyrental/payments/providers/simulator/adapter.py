@@ -16,6 +16,7 @@ from toyrental.payments.providers.http import (
     send,
 )
 from toyrental.payments.providers.port import (
+    KEY_REUSED,
     Account,
     AccountAnswer,
     ApiKey,
@@ -35,6 +36,7 @@ from toyrental.payments.providers.port import (
     Refused,
     Trouble,
 )
+from toyrental.shared.money import Money
 
 KEY_LIFE = timedelta(hours=23)
 """As Stripe's 24 hours, less an hour: what is tried here behaves the same there."""
@@ -67,7 +69,7 @@ class SimulatorProvider:
             return _declined(answer)
         if not answer.is_success:
             return _refused(answer)
-        made = _made(answer, charge.amount.minor_units)
+        made = _made(answer, charge.amount)
         return Captured(made) if isinstance(made, str) else made
 
     async def look_up(self, inquiry: Inquiry) -> LookUpAnswer:
@@ -83,6 +85,8 @@ class SimulatorProvider:
         id_, amount = member(charges[0], "id"), member(charges[0], "amount")
         if not isinstance(id_, str) or not isinstance(amount, int):
             return UNREADABLE
+        if wrong := _mismatch(charges[0], inquiry.amount):
+            return wrong
         told = [str(member(refund, "metadata", "step")) for refund in refunds]
         return Found(id_, amount, frozenset(int(step) for step in told if step.isdecimal()))
 
@@ -102,7 +106,7 @@ class SimulatorProvider:
             return answer
         if not answer.is_success:
             return _refused(answer)
-        made = _made(answer, refund.amount.minor_units)
+        made = _made(answer, refund.amount)
         return Refunded() if isinstance(made, str) else made
 
     async def validate(self) -> AccountAnswer:
@@ -141,13 +145,22 @@ class SimulatorProvider:
         return listed
 
 
-def _made(answer: httpx.Response, amount: int) -> str | OutcomeUnknown | Refused:
+def _made(answer: httpx.Response, amount: Money) -> str | OutcomeUnknown | Refused:
     """Return the id of the charge or refund that was answered with, if it is the one asked for."""
     body = body_of(answer)
     id_ = member(body, "id")
     if not isinstance(id_, str):
         return UNREADABLE
-    return id_ if member(body, "amount") == amount else contradiction("amount")
+    return _mismatch(body, amount) or id_
+
+
+def _mismatch(made: Any, amount: Money) -> Refused | None:
+    """Say in what a charge or refund is not of the amount asked for, if it is not."""
+    if member(made, "amount") != amount.minor_units:
+        return contradiction("amount")
+    if member(made, "currency") != amount.currency.value:
+        return contradiction("currency")
+    return None
 
 
 def _declined(answer: httpx.Response) -> Declined | OutcomeUnknown:
@@ -161,7 +174,10 @@ def _declined(answer: httpx.Response) -> Declined | OutcomeUnknown:
 
 def _refused(answer: httpx.Response) -> Refused:
     """Return a refusal in our own words: what the provider says may repeat what it was sent."""
-    code = code_of(member(body_of(answer), "error", "code"), f"http_{answer.status_code}")
+    error = member(body_of(answer), "error")
+    code = code_of(member(error, "code"), f"http_{answer.status_code}")
+    if member(error, "type") == KEY_REUSED:
+        code = KEY_REUSED
     return Refused(code, f"the provider refused the request ({code})")
 
 

@@ -6,6 +6,7 @@ import httpx
 
 from toyrental.payments.providers.http import UNREADABLE, body_of, code_of, contradiction, member
 from toyrental.payments.providers.port import (
+    KEY_REUSED,
     Captured,
     ChargeAnswer,
     Declined,
@@ -79,7 +80,7 @@ def refused(answer: httpx.Response) -> Trouble:
         return OutcomeUnknown(f"the provider answered {answer.status_code}")
     error = member(body_of(answer), "error")
     kind = code_of(member(error, "type"), f"http_{answer.status_code}")
-    code = code_of(member(error, "code"), kind)
+    code = kind if kind == KEY_REUSED else code_of(member(error, "code"), kind)
     if kind == "api_error":
         return OutcomeUnknown("the provider failed")
     return Refused(code, f"the provider refused the request ({code})")
