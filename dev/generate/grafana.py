@@ -1,4 +1,4 @@
-"""The Grafana dashboards: so far, one for who runs the operator.
+"""The Grafana dashboards: one for the owner of a shop, one for who runs the operator.
 
 Each panel answers a question that a person has; the question is its description.
 """
@@ -61,6 +61,11 @@ class Board:
     description: str
     panels: tuple[Panel, ...]
     shops: str | None = None
+
+
+def _number(title: str, question: str, expression: str, **look: float) -> Panel:
+    answers = ((expression, ""),)
+    return Panel(title, question, answers, Look.NUMBER, span=3, **look)  # type: ignore[arg-type]
 
 
 def _quantile(histogram: str, share: float, labels: str) -> str:
@@ -203,7 +208,109 @@ OPERATOR = Board(
         ),
     ),
 )
-BOARDS = (OPERATOR,)
+
+
+_OF_SHOP = '{namespace=~"$namespace"}'
+SHOP = Board(
+    "shop",
+    "Toy rental: the shop",
+    "The stock, the orders and the money of a shop, and what waits for its owner.",
+    (
+        _number("Toys", "How many toys are in stock?", f"sum(toyrental_shop_toys{_OF_SHOP})"),
+        _number(
+            "Available",
+            "How many toys could be handed out at once?",
+            'sum(toyrental_shop_toys{namespace=~"$namespace",phase="Available"})',
+        ),
+        _number(
+            "Out of order",
+            "How many toys are damaged or in repair?",
+            'sum(toyrental_shop_toys{namespace=~"$namespace",phase=~"Damaged|InRepair"})',
+            warn=1,
+        ),
+        _number(
+            "Open repairs",
+            "How many repairs have not ended?",
+            f"sum(toyrental_shop_repairs_open{_OF_SHOP})",
+        ),
+        _number(
+            "To approve",
+            "How many paid orders wait for your decision?",
+            f"sum(toyrental_shop_rentals_awaiting_approval{_OF_SHOP})",
+            warn=1,
+        ),
+        _number(
+            "To inspect",
+            "How many toys came back and wait for you to look at them?",
+            f"sum(toyrental_shop_rentals_awaiting_inspection{_OF_SHOP})",
+            warn=1,
+        ),
+        _number(
+            "Overdue",
+            "How many toys should have come back?",
+            f"sum(toyrental_shop_rentals_overdue{_OF_SHOP})",
+            bad=1,
+        ),
+        _number(
+            "In line",
+            "How many orders wait for a toy to become free? Many: buy more of what they ask for.",
+            f"sum(toyrental_shop_rentals_waiting{_OF_SHOP})",
+        ),
+        Panel(
+            "Stock",
+            "What are the toys doing?",
+            ((f"sum by (phase) (toyrental_shop_toys{_OF_SHOP}) > 0", "{{phase}}"),),
+            Look.STACK,
+            span=12,
+        ),
+        Panel(
+            "Orders under way",
+            "Where do the orders stand that have not ended?",
+            (
+                (
+                    (
+                        'sum by (phase) (toyrental_shop_rentals{namespace=~"$namespace",'
+                        'phase!~"Completed|Cancelled|Rejected|Expired"}) > 0'
+                    ),
+                    "{{phase}}",
+                ),
+            ),
+            Look.STACK,
+            span=12,
+        ),
+        Panel(
+            "Money",
+            "How much was taken and given back? In minor units of the currency: won, cents.",
+            (
+                (
+                    f"sum by (currency) (toyrental_shop_captured_minor_units{_OF_SHOP})",
+                    "{{currency}} taken",
+                ),
+                (
+                    f"sum by (currency) (toyrental_shop_refunded_minor_units{_OF_SHOP})",
+                    "{{currency}} given back",
+                ),
+            ),
+            span=12,
+        ),
+        Panel(
+            "Payments in trouble",
+            "Which payments are not simply taken? Unknown and ManualReview need a person.",
+            (
+                (
+                    (
+                        'sum by (phase) (toyrental_shop_payments{namespace=~"$namespace",'
+                        'phase=~"Declined|Deferred|Unknown|ManualReview"})'
+                    ),
+                    "{{phase}}",
+                ),
+            ),
+            span=12,
+        ),
+    ),
+    shops="toyrental_shop_toys",
+)
+BOARDS = (OPERATOR, SHOP)
 
 
 def grafana_dashboards() -> dict[str, str]:

@@ -27,6 +27,11 @@ class Case:
     over: int
 
 
+def trouble(name: str) -> Case:
+    """Return a gauge that is bad from minute 10 to 50."""
+    return Case({name: "0x9 3x40 0x60"}, quiet=9, fires=45, over=60)
+
+
 CASES = {
     "ToyrentalOperatorDown": Case(
         {"toyrental_build_info": "1x9 stale _x19 1x30"}, quiet=12, fires=18, over=31
@@ -71,6 +76,25 @@ CASES = {
         quiet=10,
         fires=30,
         over=60,
+    ),
+    "ToyrentalDashboardStale": Case(
+        {"toyrental_dashboard_oldest_change_seconds": "3x10 60+60x20 3x60"},
+        quiet=12,
+        fires=25,
+        over=45,
+    ),
+    "ToyrentalPaymentsDeferred": trouble(
+        'toyrental_shop_payments{namespace="shop",phase="Deferred"}'
+    ),
+    "ToyrentalPaymentUnknown": trouble('toyrental_shop_payments{namespace="shop",phase="Unknown"}'),
+    "ToyrentalPaymentInReview": trouble(
+        'toyrental_shop_payments{namespace="shop",phase="ManualReview"}'
+    ),
+    "ToyrentalOverdueRising": Case(
+        {'toyrental_shop_rentals_overdue{namespace="shop"}': "1x1500 8x300 1x200"},
+        quiet=1490,
+        fires=1600,
+        over=1850,
     ),
 }
 

@@ -12,10 +12,11 @@ from dev.cluster.manifests import REPOSITORY
 from dev.cluster.ports import free
 from dev.generate.grafana import BOARDS
 from tests.conftest import open_shop
-from tests.e2e.business import DECLINED, Business
+from tests.e2e.business import DECLINED, GATEWAY, Business
 from tests.support import Api, Shop, eventually
 from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
 from tests.support.prometheus import PrometheusProcess, alerts, rules
+from toyrental.payments.models import PaymentGateway
 from toyrental.shared.metrics import REGISTRY
 
 __all__ = ["pytest_runtest_makereport"]
@@ -129,6 +130,25 @@ def test_every_expression_answers(
 
     eventually(lambda: not silent(), within=WITHIN, explain=lambda: "\n".join(silent()))
     assert "ToyrentalOperatorDown" not in prometheus.firing()
+
+
+def test_a_provider_that_is_gone_is_told_of(
+    operator: OperatorProcess,
+    prometheus: PrometheusProcess,
+    shop: Shop,
+    simulator: SimulatorProcess,
+) -> None:
+    """N3: Given payments that are put off, then somebody is alerted until they are taken."""
+    assert operator.running
+    alert = "ToyrentalPaymentsDeferred"
+    if not shop.api.find("PaymentGateway", shop.name):
+        Business(shop, simulator).opens()
+    shop.patch(PaymentGateway, GATEWAY, spec={"suspended": True})
+    Business(shop, simulator).registers("puzzle")
+    Business(shop, simulator).takes_order("waiting", toy="puzzle")
+    eventually(lambda: alert in prometheus.firing(), within=WITHIN)
+    shop.patch(PaymentGateway, GATEWAY, spec={"suspended": False})
+    eventually(lambda: alert not in prometheus.firing(), within=WITHIN)
 
 
 def test_an_operator_that_is_gone_is_told_of(
