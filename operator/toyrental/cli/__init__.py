@@ -2,12 +2,14 @@
 
 import typer
 
+from toyrental.cli.board import board
 from toyrental.cli.run import run
 from toyrental.simulator.command import simulator
 
 # A traceback of typer's needs rich, and one with local variables could print a secret.
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 app.command()(run)
+app.command()(board)
 app.command()(simulator)
 
 

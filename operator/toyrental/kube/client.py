@@ -69,10 +69,17 @@ class Client:
         """Return an object as it is now."""
         return await self._request("get", key.kind, self._url(key), f"reading {key}")
 
-    async def list(self, kind: str, namespace: str | None = None) -> AsyncIterator[Json]:
-        """Yield the pages of a list, each with its `items` and the list's resourceVersion."""
+    async def list(
+        self, kind: str, namespace: str | None = None, *, fields: str = ""
+    ) -> AsyncIterator[Json]:
+        """Yield the pages of a list, each with its `items` and the list's resourceVersion.
+
+        With `fields`, a field selector, only of what matches it.
+        """
         url = self._collection(kind, namespace)
-        params: dict[str, str] = {"limit": str(PAGE)}
+        params: dict[str, str] = {"limit": str(PAGE)} | (
+            {"fieldSelector": fields} if fields else {}
+        )
         while True:
             page = await self._request("list", kind, url, f"listing {kind}", params=params)
             yield page
@@ -118,6 +125,14 @@ class Client:
                 raise
             return frozenset()
         return frozenset(entry["kind"] for entry in found["resources"])
+
+    async def who_am_i(self) -> str:
+        """Return the name of the user that the API server takes the credentials for."""
+        kind, what = "SelfSubjectReview", "asking who this is"
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": kind}
+        url = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        answer = await self._request("create", kind, url, what, body=review)
+        return str(answer["status"]["userInfo"]["username"])
 
     async def allowed(self, verb: str, group: str, resource: str, namespace: str | None) -> bool:
         """Tell whether the operator may do that."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -53,6 +54,22 @@ def _unusable(why: str | None) -> NoConnection:
     where = os.environ.get(KUBECONFIG) or "~/.kube/config"
     why = " ".join((why or "its content is no kubeconfig").split())
     return NoConnection(f"the kubeconfig {where} cannot be used: {why}")
+
+
+def as_user(found: kopf.ConnectionInfo, token: str) -> kopf.ConnectionInfo:
+    """Return the way to the same API server as whoever a bearer token belongs to."""
+    return replace(
+        found,
+        scheme=None,
+        token=token,
+        username=None,
+        password=None,
+        certificate_path=None,
+        certificate_data=None,
+        private_key_path=None,
+        private_key_data=None,
+        expiration=None,
+    )
 
 
 class SignIn:
