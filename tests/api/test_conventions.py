@@ -23,6 +23,8 @@ EXCEPTIONS = {
     },
     # Its values are names of fields, and fields are camelCase; and codes of ISO 4217.
     "values of enums are CamelCase": {"Dashboard.spec.groupBy[]"},
+    # As CronJob and Flux call it: people look for this name, and expect a boolean.
+    "no booleans": {"PaymentGateway.spec.suspended"},
 }
 
 # The API server reads bounds as floats and refuses every integer where one is not exact.
