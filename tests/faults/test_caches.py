@@ -17,13 +17,14 @@ from tests.support import Shop, eventually, objects
 from tests.support.audit import audit
 from tests.support.operator import OperatorProcess, SimulatorProcess
 from tests.support.proxy import Harm, Proxy, Request
+from toyrental.contexts import Context, kinds_needed
 from toyrental.kinds import KINDS
 from toyrental.payments.models import Payment
 from toyrental.rentals.models import Rental
 from toyrental.shared.conditions import find
 from toyrental.stores.models import Toy
 
-WATCHED = 6
+WATCHED = len(kinds_needed(Context))
 """How many kinds the operator watches."""
 
 
