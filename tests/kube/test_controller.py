@@ -91,6 +91,20 @@ async def test_what_fails_is_tried_again(trouble: Answer) -> None:
     assert reconciler.calls == 3
 
 
+async def test_what_is_nobodys_fault_is_tried_again_in_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reconciler = Reconciler(
+        raising(errors.Conflict("writing", "it has changed", 409)),
+        raising(errors.NotFound("writing", "it is gone", 404)),
+        raising(errors.ShopEnding("creating", "the namespace goes", 403)),
+    )
+    async with working(reconciler):
+        await asyncio.wait_for(reconciler.over.wait(), 5)
+    assert reconciler.calls == 4
+    assert not caplog.records
+
+
 async def test_a_reconcile_that_hangs_is_broken_off_and_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -37,3 +37,14 @@ def test_an_answer_that_says_nothing_is_told_by_its_status(answer: object) -> No
     error = errors.from_answer("reading Toy shop/bear", 502, answer)
     assert str(error) == "reading Toy shop/bear: the API server answered 502"
     assert isinstance(error, errors.Unavailable)
+
+
+def test_that_a_shop_is_being_deleted_is_told_apart() -> None:
+    """Retried in silence: it is nobody's fault, and ends with the shop."""
+    told = {
+        "reason": "Forbidden",
+        "message": "because it is being terminated",
+        "details": {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]},
+    }
+    error = errors.from_answer("creating Payment shop/order", 403, told)
+    assert type(error) is errors.ShopEnding

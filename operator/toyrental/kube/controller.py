@@ -146,7 +146,7 @@ class Controller:
         try:
             async with asyncio.timeout(LONGEST_RECONCILE_SECONDS):
                 look_again = await self._reconciler.reconcile(key)
-        except (errors.Conflict, errors.NotFound):
+        except (errors.Conflict, errors.NotFound, errors.ShopEnding):
             self._queue.retry(key)
             return Result.CONFLICT
         except errors.ApiError as error:

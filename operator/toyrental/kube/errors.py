@@ -6,6 +6,7 @@ ApiError
 ├── Conflict        the object has changed since it was read
 ├── Invalid         the API server's rules refuse the write
 ├── Forbidden       the operator may not do that, or a policy refuses it
+│   └── ShopEnding  the namespace is being deleted: nothing new can be made in it
 └── Unavailable     no answer, or "later": the same may work in a while
 """
 
@@ -40,6 +41,10 @@ class Forbidden(ApiError):
     """The operator may not do that, or a policy refuses it."""
 
 
+class ShopEnding(Forbidden):
+    """The namespace is being deleted: nothing new can be made in it, and soon nothing is left."""
+
+
 class Unavailable(ApiError):
     """No answer, or "later": the same may work in a while."""
 
@@ -62,4 +67,12 @@ def from_answer(what: str, status: int, answer: Any) -> ApiError:
     why = str(told.get("message") or f"the API server answered {status}")
     if status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR:
         return Unavailable(what, why, status)
+    if "NamespaceTerminating" in _causes(told):
+        return ShopEnding(what, why, status)
     return _BY_REASON.get(str(told.get("reason")), ApiError)(what, why, status)
+
+
+def _causes(told: dict[str, Any]) -> set[str]:
+    """Return what the API server names as the causes of a refusal, beside its reason."""
+    details = told.get("details") or {}
+    return {str(cause.get("reason")) for cause in details.get("causes") or ()}

@@ -30,8 +30,9 @@ BUILD.info({"version": version("toyrental")})
 
 RECONCILES = Counter(
     "toyrental_reconciles_total",
-    "Reconciles that ended, by kind and result: done, conflict (the object had changed), unfinished"
-    " (too many steps at once), timeout, error. Whatever is not done is tried again.",
+    "Reconciles that ended, by kind and result: done, conflict (the object had changed, or its"
+    " namespace goes), unfinished (too many steps at once), timeout, error. Whatever is not done is"
+    " tried again.",
     ["kind", "result"],
     registry=REGISTRY,
 )
