@@ -196,6 +196,54 @@ OPERATOR = Board(
             unit="s",
         ),
         Panel(
+            "What providers answer",
+            "What are payment providers asked, and what do they answer?"
+            " unknown, not_sent and try_later are trouble.",
+            (
+                (
+                    (
+                        "sum by (operation, outcome)"
+                        " (rate(toyrental_gateway_requests_total[$__rate_interval]))"
+                    ),
+                    "{{operation}} {{outcome}}",
+                ),
+            ),
+            Look.STACK,
+            "reqps",
+        ),
+        Panel(
+            "Answers of providers (95%)",
+            "How fast do payment providers answer?",
+            (
+                (
+                    _quantile(
+                        "toyrental_gateway_request_duration_seconds",
+                        0.95,
+                        "namespace, gateway, operation, le",
+                    ),
+                    "{{namespace}}/{{gateway}} {{operation}}",
+                ),
+            ),
+            unit="s",
+        ),
+        Panel(
+            "Gateways in trouble",
+            "Which providers are left alone, their circuits not closed? Which cannot be charged?",
+            (
+                (
+                    (
+                        "sum by (namespace, gateway) (max by (namespace, gateway, calls)"
+                        ' (toyrental_gateway_circuit{state!="Closed"}))'
+                    ),
+                    "{{namespace}}/{{gateway}} circuits",
+                ),
+                (
+                    "1 - min by (namespace, gateway) (toyrental_gateway_ready)",
+                    "{{namespace}}/{{gateway}} not Ready",
+                ),
+            ),
+        ),
+        Panel(
             "CPU and lag",
             "Is the operator short of CPU? It works on one core; near 1, divide its work.",
             (

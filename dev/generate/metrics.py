@@ -14,8 +14,13 @@ INTRODUCTION = """\
 # Metrics
 
 `toyrental run --metrics http://127.0.0.1:9090/metrics` shows these to Prometheus. Times are in
-seconds, and no label names an object: their number does not grow with the shop. Beside them are the
-`process_…` metrics (CPU, memory, file descriptors) that every client of Prometheus has.
+seconds, and no label names an object but a shop's PaymentGateways, of which it has one or two:
+their number does not grow with the shop. Beside them are the `process_…` metrics (CPU, memory, file
+descriptors) that every client of Prometheus has.
+
+How many payments are deferred, unknown or in review is told by `toyrental_shop_payments`, how much
+money was taken and given back by `toyrental_shop_captured_minor_units` and
+`toyrental_shop_refunded_minor_units`: the context dashboards shows them of every shop.
 
 A histogram `x` is read as `x_bucket`, `x_sum` and `x_count`. `kind` is a kind of resource, which
 tells the context as well: each kind is reconciled by one.

@@ -10,16 +10,18 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from dev.cluster import Cluster
-from tests.e2e.business import Business
-from tests.support import Shop
+from tests.e2e.business import GATEWAY, Business
+from tests.support import Shop, eventually
 from tests.support.operator import OperatorProcess, SimulatorProcess
 from toyrental.kinds import KINDS
+from toyrental.payments.models import PaymentGateway
 
 FREE_PORT = "--metrics=http://127.0.0.1:0/metrics"
 
 CONTROLLERS = {"kind", "result", "verb", "code", "le", "version"}
 SHOPS = {"namespace", "phase", "currency"}
-"""The labels there are: none names an object."""
+GATEWAYS = {"namespace", "gateway", "operation", "outcome", "calls", "state", "reason", "le"}
+"""The labels there are: none names an object but a gateway, of which a shop has one or two."""
 
 
 class Scraped(dict[str, Metric]):
@@ -77,6 +79,25 @@ def test_the_controllers_tell_what_they_do(
     assert set(ages) >= {"Store", "Toy", "Rental", "Payment", "PaymentGateway", "RepairTicket"}
     assert min(ages.values()) >= 0
 
+    # What was asked of the provider is told by gateway, for as long as there is one.
+    ours = {"namespace": own_shop.name, "gateway": GATEWAY}
+    asked = "toyrental_gateway_requests_total"
+    assert seen.value(asked, operation="charge", outcome="captured", **ours) == 1
+    assert seen.value(asked, operation="account", outcome="answered", **ours) >= 1
+    took = "toyrental_gateway_request_duration_seconds_count"
+    assert seen.value(took, operation="charge", **ours) == 1
+    for calls in ("charges", "refunds"):
+        assert seen.value("toyrental_gateway_circuit", calls=calls, state="Closed", **ours) == 1
+    assert seen.value("toyrental_gateway_ready", reason="Ready", **ours) == 1
+
+    own_shop.delete(PaymentGateway, GATEWAY)
+
+    def left() -> list[str]:
+        samples = (s for family in scrape(measured).values() for s in family.samples)
+        return [s.name for s in samples if s.labels.get("gateway") == GATEWAY]
+
+    eventually(lambda: not left(), within=30, explain=lambda: str(left()))
+
 
 def test_names_and_labels_keep_to_the_rules(measured: OperatorProcess) -> None:
     """Given any scrape, then names bear our prefix, and no label names an object."""
@@ -84,7 +105,8 @@ def test_names_and_labels_keep_to_the_rules(measured: OperatorProcess) -> None:
         assert name.startswith(("toyrental_", "process_"))
         assert family.documentation
         for sample in family.samples:
-            assert sample.labels.keys() <= (SHOPS if "_shop_" in name else CONTROLLERS)
+            labels = SHOPS if "_shop_" in name else GATEWAYS if "_gateway_" in name else CONTROLLERS
+            assert sample.labels.keys() <= labels
             assert sample.labels.get("kind", "Event") in {
                 "Secret",
                 "Event",

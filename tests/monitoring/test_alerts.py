@@ -83,6 +83,32 @@ CASES = {
         fires=25,
         over=45,
     ),
+    "ToyrentalCircuitOpen": Case(
+        {
+            f'toyrental_gateway_circuit{{namespace="shop",gateway="main",{labels}}}': values
+            for labels, values in {
+                'calls="charges",state="Closed"': "1x9 0x40 1x60",
+                'calls="charges",state="Open"': "0x9 " + "1x3 0x0 " * 8 + "0x80",
+                'calls="charges",state="HalfOpen"': "0x9 " + "0x3 1x0 " * 8 + "0x80",
+            }.items()
+        },
+        quiet=20,
+        fires=40,
+        over=60,
+    ),
+    "ToyrentalGatewayCredentials": Case(
+        {
+            'toyrental_gateway_ready{namespace="shop",gateway="main",reason="Ready"}': (
+                "1x9 stale _x39 1x60"
+            ),
+            'toyrental_gateway_ready{namespace="shop",gateway="main",reason="SecretMissing"}': (
+                "_x10 0x39 stale"
+            ),
+        },
+        quiet=14,
+        fires=20,
+        over=55,
+    ),
     "ToyrentalPaymentsDeferred": trouble(
         'toyrental_shop_payments{namespace="shop",phase="Deferred"}'
     ),

@@ -10,6 +10,7 @@ from toyrental.payments.circuit import Clock
 from toyrental.payments.credentials import Credentials, ReadSecret, read_none
 from toyrental.payments.guard import Guard, GuardedProvider
 from toyrental.payments.keyed import KeyedProvider
+from toyrental.payments.metrics import MeasuredProvider, Place
 from toyrental.payments.models import PaymentGateway, PaymentGatewaySpec
 from toyrental.payments.providers import simulator, stripe, toss
 from toyrental.payments.providers.http import is_endpoint
@@ -108,7 +109,8 @@ class Gateways:
         timeout = timedelta(seconds=gateway.spec.timeout_seconds)
 
         def open_(key: ApiKey | None) -> Provider:
-            return described.adapter(described.endpoint, timeout, key)
+            made = described.adapter(described.endpoint, timeout, key)
+            return MeasuredProvider(made, Place(gateway.namespace, gateway.name))
 
         credentials = None
         if described.secret is not None:

@@ -14,6 +14,7 @@ from toyrental.payments import gateway_rules, rules
 from toyrental.payments.gateways import Gateways, GatewayUnusable
 from toyrental.payments.guard import Guard
 from toyrental.payments.line import Held
+from toyrental.payments.metrics import GATEWAYS, Place
 from toyrental.payments.models import Circuit, Payment, PaymentGateway, PaymentPhase
 from toyrental.payments.providers import port
 from toyrental.payments.providers.port import Provider
@@ -239,6 +240,7 @@ class PaymentGatewayReconciler:
             if telling is not None:
                 self._told(key, guard, telling)
             checked = await self._checked(gateway, guard)
+            GATEWAYS.show(gateway, guard)
             decision, telling = self._decide(gateway, guard, checked)
             return decision
 
@@ -283,6 +285,7 @@ class PaymentGatewayReconciler:
         self._counted.pop(key, None)
         self._doubted.discard(key)
         await self._gateways.forget(key.namespace, key.name)
+        GATEWAYS.forget(Place(key.namespace, key.name))
 
     async def _checked(self, gateway: PaymentGateway, guard: Guard) -> gateway_rules.Checked:
         """Return how the provider does: asked not long ago, since it costs it a call."""

@@ -1,7 +1,7 @@
 """The registry of all that this process measures, and the endpoint that shows it.
 
 Each part declares its metrics in a `metrics.py` of its own: named `toyrental_…`, in base units,
-and with no label whose values grow with the number of objects.
+and with no label whose values grow with the number of objects (of gateways a shop has one or two).
 """
 
 from collections.abc import Iterator
