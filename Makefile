@@ -42,7 +42,7 @@ test: check ## Everything above, then every test (ARGS="-k line" passes flags to
 	@$(BIN)/python -m dev.cluster build >/dev/null # minutes, the first time: outside the tests' timeouts
 	$(BIN)/pytest $(ARGS)
 
-bench: $(SYNCED) ## What the operator costs, beside its ceiling (ARGS="--lives 60 --rounds 1", "--settled 10000")
+bench: $(SYNCED) ## What the operator costs, beside its ceiling (ARGS="--lives 60 --rounds 1", "--settled 10000", --dashboard)
 	@$(BIN)/python -m dev.bench $(ARGS)
 
 generate: $(SYNCED) ## Write what is made from the models: CRDs, API reference, diagrams

@@ -16,7 +16,7 @@ from rich.console import Console
 from dev.cluster import ClusterError, build
 from dev.cluster.console import plain
 
-from . import arms, recording, report, settled
+from . import arms, recording, report, settled, staleness
 from .arms import Arm, Load
 from .errors import BenchError
 from .progress import Progress
@@ -44,6 +44,10 @@ def bench(  # noqa: PLR0913, PLR0917 # one an option
         int,
         typer.Option("--settled", min=0, help="Measure a start with so many settled rentals."),
     ] = 0,
+    dashboard: Annotated[
+        bool,
+        typer.Option("--dashboard", help="Measure how old a Dashboard is while rentals live."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     limit: Annotated[
         float, typer.Option(min=1, help="How many seconds one measurement may take.")
@@ -53,13 +57,16 @@ def bench(  # noqa: PLR0913, PLR0917 # one an option
 
     Whole lives of rentals with the operator take turns with the same requests sent by the client
     alone, the ceiling. A quick look: --lives 60 --rounds 1. With --settled, the start of an
-    operator that finds a long history is measured instead.
+    operator that finds a long history is measured instead; with --dashboard, how old the owner's
+    view is under load.
     """
     console = plain()
     with _for_people(console), Progress(console) as progress:
         build.program(console)  # may take minutes the first time, and shows its own progress
         if settled_rentals:
             _settled(settled_rentals, limit, progress, as_json=as_json)
+        elif dashboard:
+            _dashboard(Load(lives, in_flight, limit), progress, as_json=as_json)
         else:
             order = [Arm.OPERATOR, Arm.CEILING] + [Arm.BARE_CEILING] * without_events
             _lives(Load(lives, in_flight, limit), order, rounds, progress, as_json=as_json)
@@ -93,6 +100,16 @@ def _settled(count: int, limit: float, progress: Progress, *, as_json: bool) -> 
     else:
         rows = report.settled_rows(without, with_history)
         report.show(rows, f"Starting with {count} settled rentals")
+
+
+def _dashboard(load: Load, progress: Progress, *, as_json: bool) -> None:
+    progress.begin("rentals live, and a Dashboard is watched", load.lives)
+    found = staleness.run(load, progress)
+    if as_json:
+        print(json.dumps(asdict(found), indent=2))
+    else:
+        title = f"A Dashboard, {load.lives} lives, {load.in_flight} at a time"
+        report.show(report.staleness_rows(found), title)
 
 
 @contextlib.contextmanager

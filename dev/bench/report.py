@@ -10,6 +10,7 @@ from rich.table import Table
 
 from .arms import Arm, Figures
 from .settled import Start
+from .staleness import Staleness
 
 PEER = "a Go operator"
 PEER_SOURCE = (
@@ -133,6 +134,22 @@ def settled_rows(without: Start, with_history: Start) -> list[Row]:
     ]
 
 
+def staleness_rows(found: Staleness) -> list[Row]:
+    """Return the table of how old a Dashboard was."""
+    p50, p95 = found.percentiles[49], found.percentiles[94]
+    return [
+        Row("lives a second meanwhile", found.lives / found.seconds),
+        Row("changes timed", float(len(found.delays))),
+        Row("a change is not shown for (median)", p50, "s"),
+        Row("a change is not shown for (95%)", p95, "s", "≤ 5", p95 <= 5),
+        Row("a change is not shown for (longest)", max(found.delays), "s"),
+        Row("writes of the Dashboard", float(len(found.writes))),
+        Row(
+            "time between two, on the average", found.rest, "s", "≥ 5", _at_least(found.rest, 4.99)
+        ),
+    ]
+
+
 def show(rows: Sequence[Row], title: str) -> None:
     """Print a table for people."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
@@ -146,7 +163,8 @@ def show(rows: Sequence[Row], title: str) -> None:
             table.add_row(row.name, value, row.goal, verdict, row.peer)
     console = Console(highlight=False)
     console.print(table)
-    console.print(PEER_SOURCE)
+    if any(row.peer for row in rows):
+        console.print(PEER_SOURCE)
 
 
 def _speed(figures: Figures) -> float:

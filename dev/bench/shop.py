@@ -51,6 +51,11 @@ def order(name: str, toy: str | None) -> Json:
     )
 
 
+def dashboard(name: str) -> Json:
+    """Return an owner's view of the shop."""
+    return _object("Dashboard", name, {})
+
+
 async def open_shop(api: Api, provider: str, toys: int) -> Stock:
     """Open a shop with so many toys on each shelf, and wait until the operator has seen it all.
 

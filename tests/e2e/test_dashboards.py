@@ -1,51 +1,19 @@
 """The owner's view (R10, N4): the shop in numbers, on the real API server."""
 
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from dev.cluster import Cluster
 from tests.e2e.business import Business
 from tests.e2e.test_metrics import FREE_PORT, scrape
 from tests.support import Shop, eventually, objects
+from tests.support.mirror import Mirror
 from tests.support.operator import OperatorProcess, SimulatorProcess
+from tests.support.recount import Writes, agrees
 from toyrental.dashboards.models import Dashboard
-from toyrental.payments.models import Payment
-from toyrental.rentals.models import Rental
+from toyrental.dashboards.rules import REST
 from toyrental.shared import conditions
-from toyrental.stores.models import Toy
 
 PATIENCE = 60
-
-
-def phases(counts: Any) -> dict[str, int]:
-    return {each.phase: each.count for each in counts.by_phase if each.count}
-
-
-def agrees(shop: Shop, name: str = "shop") -> bool:
-    """Tell whether a Dashboard says what a recount says."""
-    status = shop.get(Dashboard, name).status
-    if status.toys is None or status.rentals is None:
-        return False
-    toys = Counter(str(toy.status.phase) for toy in shop.find(Toy))
-    rentals = shop.find(Rental)
-    payments = shop.find(Payment)
-    money = status.payments[0] if status.payments else None
-    return (
-        status.toys.total == toys.total()
-        and phases(status.toys) == toys
-        and phases(status.rentals) == Counter(str(rental.phase) for rental in rentals)
-        and (money.captured_minor_units if money else 0)
-        == sum(payment.status.captured_minor_units or 0 for payment in payments)
-        and (money.refunded_minor_units if money else 0)
-        == sum(payment.status.refunded_minor_units or 0 for payment in payments)
-    )
-
-
-def becomes_true(shop: Shop) -> None:
-    eventually(
-        lambda: agrees(shop), within=PATIENCE, explain=lambda: shop.describe(Dashboard, "shop")
-    )
 
 
 def test_the_owner_sees_the_shop_at_a_glance(business: Business, cluster: Cluster) -> None:
@@ -58,7 +26,7 @@ def test_the_owner_sees_the_shop_at_a_glance(business: Business, cluster: Cluste
     business.opens_ticket("wheel", toy="lion")
     business.toy_becomes("lion", "Damaged")
     business.order_becomes("ryu", "Pending")
-    becomes_true(shop)
+    eventually(lambda: agrees(cluster, shop.name), within=PATIENCE)
     seen = shop.wait(
         Dashboard,
         "shop",
@@ -91,6 +59,7 @@ def test_it_is_rebuilt_after_a_kill_and_writes_nothing_when_nothing_changed(
     business = Business(own_shop, own_simulator)
     contexts = ("rentals", "stores", "repairs", "payments")
     with (
+        Mirror(cluster, own_shop.name) as mirror,
         OperatorProcess(cluster, tmp_path, namespaces=[own_shop.name], contexts=contexts),
         OperatorProcess(
             cluster,
@@ -101,6 +70,7 @@ def test_it_is_rebuilt_after_a_kill_and_writes_nothing_when_nothing_changed(
             name="dashboards",
         ) as dashboards,
     ):
+        mirror.listen(writes := Writes())
         business.opens(approval="Automatic")
         own_shop.create(objects.dashboard("shop"))
         toys = [f"toy-{n}" for n in range(6)]
@@ -114,9 +84,10 @@ def test_it_is_rebuilt_after_a_kill_and_writes_nothing_when_nothing_changed(
             dashboards.start()
             for name in toys:
                 business.gets_back(f"{name}-{round_}")
-        becomes_true(own_shop)
+        eventually(lambda: agrees(cluster, own_shop.name), within=PATIENCE)
+        assert writes.rested(REST.total_seconds())
 
-        shown = own_shop.get_raw(Dashboard, "shop")["metadata"]["resourceVersion"]
+        written = len(writes.times)
         dashboards.kill()
         dashboards.start()
         eventually(
@@ -125,7 +96,8 @@ def test_it_is_rebuilt_after_a_kill_and_writes_nothing_when_nothing_changed(
         )
         seen = scrape(dashboards)
         assert seen.value("toyrental_api_requests_total", verb="patch") == 0
-        assert own_shop.get_raw(Dashboard, "shop")["metadata"]["resourceVersion"] == shown
+        assert agrees(cluster, own_shop.name)
+        assert len(writes.times) == written
         here = {"namespace": own_shop.name}
         assert seen.value("toyrental_shop_toys", phase="Available", **here) == 6
         assert seen.value("toyrental_shop_rentals", phase="Completed", **here) == 18

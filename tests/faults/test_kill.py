@@ -6,12 +6,15 @@ import signal
 from collections import Counter
 from contextlib import suppress
 
+from dev.cluster import Cluster
 from tests.faults.lives import Life, Seen, advance
 from tests.support import Shop, eventually, objects
 from tests.support.audit import audit
 from tests.support.mirror import Mirror
 from tests.support.operator import DidNotStart, OperatorProcess, SimulatorProcess
 from tests.support.proxy import Harm, Proxy, Request
+from tests.support.recount import Writes, agrees
+from toyrental.dashboards.rules import REST
 from toyrental.rentals.models import Rental
 from toyrental.stores.models import Toy
 
@@ -65,17 +68,22 @@ class Killer:
 
 
 def test_a_storm_with_kills(
+    *,
+    cluster: Cluster,
     unstarted: OperatorProcess,
     shop: Shop,
     proxy: Proxy,
     mirror: Mirror,
     simulator: SimulatorProcess,
 ) -> None:
+    """N2, N4: nothing is lost or done twice, and the owner's view is what a recount says."""
     seed = random.SystemRandom().randrange(10**9)
     print(f"seed {seed}")
     chance = random.Random(seed)  # noqa: S311 - a seed replays it
     for number in range(TOYS):
         shop.create(objects.toy(f"toy-{number}"))
+    shop.create(objects.dashboard())
+    mirror.listen(writes := Writes())
     lives = [script(Life(shop, f"order-{n}"), chance) for n in range(RENTALS)]
 
     with unstarted as operator:
@@ -94,6 +102,8 @@ def test_a_storm_with_kills(
             live, within=200, explain=lambda: "\n".join(str(x) for x in lives if not x.over)
         )
         eventually(lambda: audit(shop, simulator.ledger()))
+        eventually(lambda: agrees(cluster, shop.name))
+        assert writes.rested(REST.total_seconds())
         assert len(killer.kills) == KILLS
         print(Counter(rental.phase.value for rental in shop.find(Rental)))
         print(Counter(toy.status.phase for toy in shop.find(Toy)))

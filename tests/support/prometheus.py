@@ -9,7 +9,8 @@ import yaml
 
 from dev.cluster.manifests import REPOSITORY
 from dev.cluster.ports import free
-from dev.prometheus import NoPrometheus, Programs, programs
+from dev.debian import NotToBeHad
+from dev.prometheus import Programs, programs
 from tests.support.operator import Process
 
 MONITORING = REPOSITORY / "manifests" / "monitoring"
@@ -19,7 +20,7 @@ def programs_or_skip() -> Programs:
     """Return the programs of Prometheus; without any, the test is skipped with the reason."""
     try:
         return programs()
-    except NoPrometheus as error:
+    except NotToBeHad as error:
         pytest.skip(str(error))
 
 

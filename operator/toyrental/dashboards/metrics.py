@@ -16,7 +16,7 @@ from toyrental.stores.models import ToyPhase
 
 STALENESS = Histogram(
     "toyrental_dashboard_staleness_seconds",
-    "How old the oldest change was that a Dashboard did not show yet, at each of its writes.",
+    "How long changes waited until a Dashboard showed them.",
     registry=REGISTRY,
     buckets=(0.1, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 15, 30, 60),
 )
@@ -120,9 +120,16 @@ SHOPS = Shops()
 REGISTRY.register(SHOPS)
 
 
-def show(model: ReadModel, stale_since: dict[Key, float]) -> None:
-    """Have the metrics tell of this read model, and of when which Dashboard became stale."""
+def show(model: ReadModel, unshown: dict[Key, list[float]]) -> None:
+    """Have the metrics tell of this read model, and of changes that wait to be shown."""
     SHOPS.model = model
     OLDEST_CHANGE.set_function(
-        lambda: max((time.monotonic() - since for since in list(stale_since.values())), default=0)
+        lambda: max((time.monotonic() - came[0] for came in list(unshown.values())), default=0)
     )
+
+
+def shown(came: Iterable[float]) -> None:
+    """Measure how long changes waited that a Dashboard shows now."""
+    now = time.monotonic()
+    for moment in came:
+        STALENESS.observe(now - moment)

@@ -15,6 +15,9 @@ from toyrental.shared.resource import Key, Resource
 _WHOLE_SECONDS = timedelta(seconds=1)
 """By how much a time on record may be earlier than it was."""
 
+_MOST_MEASURED = 10_000
+"""Of how many changes it is measured at most how long they wait, so that the list is bounded."""
+
 
 class DashboardReconciler:
     """Keeps the numbers of each Dashboard current, with at most one write in five seconds."""
@@ -28,9 +31,9 @@ class DashboardReconciler:
         self._clock = clock
         self._model = ReadModel()
         self._written: dict[Key, datetime] = {}
-        self._stale_since: dict[Key, float] = {}
+        self._unshown: dict[Key, list[float]] = {}
         cache.listen(lambda before, after, _: self._model.change(before, after))
-        metrics.show(self._model, self._stale_since)
+        metrics.show(self._model, self._unshown)
 
     def wakes(self, before: Resource | None, after: Resource | None) -> Iterable[Key]:
         """Return the shop's Dashboards, but for those that are about to be looked at anyway."""
@@ -38,34 +41,37 @@ class DashboardReconciler:
         if isinstance(changed, Dashboard):
             yield changed.key
         elif changed is not None and changed.SERVED.kind in self.needs:
+            now = time.monotonic()
             for dashboard in self._cache.in_namespace(self.kind, changed.namespace):
-                if dashboard.key not in self._stale_since:
-                    self._stale_since[dashboard.key] = time.monotonic()
+                came = self._unshown.get(dashboard.key)
+                if came is None:
+                    self._unshown[dashboard.key] = [now]
                     yield dashboard.key
+                elif len(came) < _MOST_MEASURED:
+                    came.append(now)
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Write a Dashboard's numbers down where they changed, unless it is too early."""
         dashboard = self._cache.get(key)
         if not isinstance(dashboard, Dashboard):
-            self._stale_since.pop(key, None)
+            self._unshown.pop(key, None)
             self._written.pop(key, None)
             return None
         now = self._clock()
         if now < (rested := self._rested(dashboard, now)):
             return rested
-        since = self._stale_since.pop(key, None)
+        came = self._unshown.pop(key, [])
         decision = rules.decide(dashboard, self._count(dashboard), now)
         if decision.write is None:
             return None
         try:
             await self._writer.write(decision.write, by=key)
         except BaseException:
-            if since is not None:
-                self._stale_since[key] = since
+            if came := [*came, *self._unshown.get(key, ())]:
+                self._unshown[key] = came[:_MOST_MEASURED]
             raise
         self._written[key] = now
-        if since is not None:
-            metrics.STALENESS.observe(time.monotonic() - since)
+        metrics.shown(came)
         return None
 
     def _rested(self, dashboard: Dashboard, now: datetime) -> datetime:

@@ -1,0 +1,64 @@
+"""Debian's packages, for tests and pictures: unpacked into the user's cache, not installed.
+
+So a package starts no service, needs no root, and is gone with its folder.
+"""
+
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import filelock
+import platformdirs
+
+
+class NotToBeHad(Exception):
+    """A program is not here, and cannot be had; `str()` says why and what to do."""
+
+
+def unpacked(package: str, *, with_needs: bool = False) -> Path:
+    """Return where a package is unpacked; the first time it is downloaded.
+
+    With `with_needs` also what it depends on and this machine lacks. Raises NotToBeHad.
+    """
+    cache = platformdirs.user_cache_path("toyrental") / package
+    cache.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(cache / "lock"):
+        return _cached(cache, package) or _download(cache, package, with_needs=with_needs)
+
+
+def _cached(cache: Path, package: str) -> Path | None:
+    """Return the newest that was unpacked; a version is there whole or not at all."""
+    versions = [path for path in cache.glob(f"{package}_*") if path.is_dir()]
+    return max(versions, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _download(cache: Path, package: str, *, with_needs: bool) -> Path:
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        folder = Path(scratch)
+        _run("apt-get", "download", *(_needed(package) if with_needs else [package]), of=folder)
+        for archive in folder.glob("*.deb"):
+            _run("dpkg", "-x", archive.name, "unpacked", of=folder)
+        (main,) = folder.glob(f"{package}_*.deb")
+        target = cache / main.stem
+        (folder / "unpacked").rename(target)
+        target.touch()
+    return target
+
+
+def _needed(package: str) -> Iterable[str]:
+    """Return the package, and what apt would install with it."""
+    told = _run("apt-get", "install", "--simulate", "--no-install-recommends", package)
+    lines = (line.split() for line in told.splitlines())
+    return [words[1] for words in lines if words[:1] == ["Inst"]]
+
+
+def _run(*command: str, of: Path | None = None) -> str:
+    remedy = "install the program, or run `apt-get update` as root so that its package is found"
+    try:
+        done = subprocess.run(command, cwd=of, check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise NotToBeHad(f"there is no {command[0]} here; {remedy}") from None
+    except subprocess.CalledProcessError as error:
+        raise NotToBeHad(f"{' '.join(command)}: {error.stderr.strip()}; {remedy}") from error
+    return done.stdout
