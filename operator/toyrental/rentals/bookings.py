@@ -79,28 +79,34 @@ def toy_for(rental: Rental, shop: Shop, store: StoreSpec, now: datetime) -> Toy 
     """Return the toy that falls to a rental when the line is served from its head, if one does.
 
     Everyone ahead is given the first toy that suits them before this rental is; what they would
-    take is not there for it.
+    take is not there for it. Once nothing is left for it, nobody else has to be served to know.
     """
+    own = window(rental, now)
+    left = {toy.name for toy in _suiting(rental, shop, store, now)}
     promised: dict[str, list[Window]] = {}
-    for waiting in _line_up_to(rental, shop.line()):
+    for waiting in _line_up_to(rental, shop.line()) if left else ():
         if not served(waiting, store):
             continue
         wanted = window(waiting, now)
-        toy = next(
-            (
-                toy
-                for toy in candidates(waiting, shop)
-                if affordable(waiting, toy, store)
-                and free(toy, wanted, now)
-                and not _clash(promised.get(toy.name, ()), wanted)
-            ),
-            None,
-        )
+        suiting = _suiting(waiting, shop, store, now)
+        toy = next((t for t in suiting if not _clash(promised.get(t.name, ()), wanted)), None)
         if waiting.uid == rental.uid:
             return toy
         if toy is not None:
             promised.setdefault(toy.name, []).append(wanted)
+            if _clash([wanted], own):
+                left.discard(toy.name)
+        if not left:
+            break
     return None
+
+
+def _suiting(rental: Rental, shop: Shop, store: StoreSpec, now: datetime) -> Iterable[Toy]:
+    """Yield the toys that the rental could have, were nobody ahead of it."""
+    wanted = window(rental, now)
+    for toy in candidates(rental, shop):
+        if affordable(rental, toy, store) and free(toy, wanted, now):
+            yield toy
 
 
 def served(rental: Rental, store: StoreSpec) -> bool:
