@@ -4,31 +4,48 @@ import asyncio
 import logging
 import socket
 from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import kopf
 
 from toyrental.contexts import Context, Means, kinds_needed, kinds_written, reconcilers
 from toyrental.kube import connection, metrics
 from toyrental.kube.cache import Cache
 from toyrental.kube.client import Client
 from toyrental.kube.controller import Controller
-from toyrental.kube.engine import Engine, Scope
+from toyrental.kube.engine import Engine, Scope, heed_signals
 from toyrental.kube.events import Recorder
+from toyrental.kube.leadership import Alone, Elector, Leadership, LeaseStore
 from toyrental.kube.writer import Writer
 from toyrental.payments.gateways import Gateways
 from toyrental.shared.clock import exact_now, utc_now
+from toyrental.shared.decisions import Event
 from toyrental.shared.metrics import serving
 from toyrental.shared.resource import GROUP, Resource
 
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
+LEASES = "coordination.k8s.io"
 
 
 class CannotRun(Exception):
     """The operator cannot work here; `str()` says why and what to do."""
+
+
+@dataclass(frozen=True)
+class ElectionOptions:
+    """How one of several is elected: by which Lease, and by what name this one is known.
+
+    Without a namespace it is the one of the pod, or of the kubeconfig.
+    """
+
+    namespace: str | None
+    name: str
+    identity: str
 
 
 @dataclass(frozen=True)
@@ -42,14 +59,28 @@ class Options:
     liveness_endpoint: str | None
     metrics_address: tuple[str, int] | None
     sweep_seconds: float
+    election: ElectionOptions | None = None
 
 
 async def operate(options: Options) -> None:
-    """Run until SIGTERM or Ctrl-C. Raises CannotRun, NoConnection or ApiError at start."""
+    """Run until SIGTERM or Ctrl-C. Raises CannotRun, NoConnection or ApiError at start.
+
+    A process that led and leads no more begins anew, as if it had crashed: it may not know any
+    more how things are.
+    """
+    asyncio.get_running_loop().set_exception_handler(_log_unless_closing)
     with ExitStack() as stack:
         if options.metrics_address is not None:
             _serve_metrics(stack, *options.metrics_address)
-        await _operate(options)
+        found = connection.find(options.kubeconfig)
+        lease = _lease(options.election, found)
+        await _check(options, lease)
+        stop = asyncio.Event()
+        heed_signals(stop)
+        logger.info("running %s", ", ".join(options.contexts))
+        while not stop.is_set():
+            await _operate(options, lease, found, stop)
+        logger.info("stopped")
 
 
 def _serve_metrics(stack: ExitStack, host: str, port: int) -> None:
@@ -65,24 +96,64 @@ def _serve_metrics(stack: ExitStack, host: str, port: int) -> None:
     logger.info("metrics at http://%s:%d/metrics", place, port)
 
 
-async def _operate(options: Options) -> None:
-    asyncio.get_running_loop().set_exception_handler(_log_unless_closing)
-    found = connection.find(options.kubeconfig)
+def _lease(election: ElectionOptions | None, found: kopf.ConnectionInfo) -> tuple[str, str] | None:
+    """Return the namespace and the name of the Lease, if there is an election."""
+    if election is None:
+        return None
+    namespace = election.namespace or found.default_namespace
+    if not namespace:
+        raise CannotRun(
+            "neither a pod nor the kubeconfig says in which namespace the Lease of the leader"
+            " election is; name it with --lease-namespace"
+        )
+    return namespace, election.name
+
+
+async def _check(options: Options, lease: tuple[str, str] | None) -> None:
     kinds = kinds_needed(options.contexts)
-    scope = Scope(options.namespaces)
     async with Client(lambda: connection.find(None), kinds) as client:
-        await check(client, kinds, kinds_written(options.contexts), scope)
+        await check(client, kinds, kinds_written(options.contexts), Scope(options.namespaces))
+        if lease is not None:
+            await check_lease(client, *lease)
+
+
+async def _operate(
+    options: Options,
+    lease: tuple[str, str] | None,
+    found: kopf.ConnectionInfo,
+    stop: asyncio.Event,
+) -> None:
+    """Run until `stop` is set, or until this process leads no more."""
+    kinds = kinds_needed(options.contexts)
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client(lambda: connection.find(None), kinds))
         cache = Cache(kinds)
         recorder = Recorder(client, instance=socket.gethostname())
+        leadership: Leadership = Alone()
+        if lease is not None and options.election is not None:
+            # With a connection of its own: the Lease must not wait for others' requests.
+            own = await stack.enter_async_context(Client(lambda: connection.find(None), ()))
+            leadership = _elector(LeaseStore(own, *lease), options.election.identity, recorder)
+        metrics.LEADER.labels(lease[1] if lease else "").set_function(
+            lambda: float(leadership.leads())
+        )
         gateways = Gateways(options.gateway_endpoints, client.get_secret)
-        means = Means(client, cache, Writer(client, cache, recorder), gateways, utc_now)
+        writer = Writer(client, cache, recorder, leadership.leads)
+        means = Means(client, cache, writer, gateways, utc_now)
         controllers = [
             Controller(made, cache, exact_now) for made in reconcilers(options.contexts, means)
         ]
-        engine = Engine(client, cache, controllers, scope, options.sweep_seconds)
+        engine = Engine(
+            client,
+            cache,
+            controllers,
+            scope=Scope(options.namespaces),
+            leadership=leadership,
+            stop=stop,
+            sweep_seconds=options.sweep_seconds,
+        )
         recording = asyncio.create_task(recorder.run())
         lag = asyncio.create_task(metrics.measure_lag())
-        logger.info("running %s", ", ".join(options.contexts))
         try:
             await engine.run(found, options.liveness_endpoint, beside=[recording, lag])
         finally:
@@ -91,7 +162,14 @@ async def _operate(options: Options) -> None:
             recording.cancel()
             lag.cancel()
             await gateways.close()
-            logger.info("stopped")
+
+
+def _elector(store: LeaseStore, identity: str, recorder: Recorder) -> Elector:
+    def tell(note: str) -> None:
+        event = Event("LeaderElection", note, action="LeaderElection")
+        recorder.tell(store.reference, event)
+
+    return Elector(identity, store, tell)
 
 
 def _log_unless_closing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -136,4 +214,20 @@ async def check(
             f"the operator may not {refused[0]}"
             + (f" (nor {len(refused) - 1} more)" if len(refused) > 1 else "")
             + "; bind it to the role toyrental-operator: kubectl apply -k manifests/rbac"
+        )
+
+
+async def check_lease(client: Client, namespace: str, name: str) -> None:
+    """Raise CannotRun where this one may not take part in the election by that Lease."""
+    needed = (("create", ""), ("get", name), ("patch", name))
+    refused = [
+        verb
+        for verb, which in needed
+        if not await client.allowed(verb, LEASES, "leases", namespace, which)
+    ]
+    if refused:
+        raise CannotRun(
+            f"the operator may not {' or '.join(refused)} the Lease {namespace}/{name};"
+            f" bind it to the role toyrental-leader-election in {namespace},"
+            " or run one process without --leader-election"
         )

@@ -52,6 +52,7 @@ MAY = {
         "operate": "payments",
         "get": "secrets",
     },
+    "toyrental-leader-election": {"get create patch": "leases", "create": "events"},
     "toyrental-dashboards": {
         "get list watch": "toys rentals payments repairtickets dashboards",
         "patch": "dashboards/status",
@@ -84,6 +85,11 @@ MAY_NOT = {
         "patch": "repairtickets",
         "list watch create": "secrets",
         "operate": "rentals toys",
+    },
+    "toyrental-leader-election": {
+        "list watch delete": "leases",
+        "get list watch create patch": "rentals toys payments",
+        "get": "secrets",
     },
     "toyrental-dashboards": {
         "create patch delete": "toys rentals payments repairtickets dashboards",

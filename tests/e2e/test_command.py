@@ -16,6 +16,7 @@ from tests.e2e.business import Business
 from tests.e2e.conftest import check_all
 from tests.support import Api, Json, Refused, Shop, can, objects
 from tests.support.operator import TOYRENTAL, OperatorProcess, SimulatorProcess
+from toyrental.cli.run import CONTEXTS, lease_of
 from toyrental.repairs.models import RepairTicket
 
 CANNOT_RUN = 1
@@ -63,11 +64,27 @@ def test_a_wrong_flag_is_named(flag: str, words: list[str]) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("contexts", "name"),
+    [
+        (CONTEXTS, "toyrental-operator"),
+        (CONTEXTS[::-1], "toyrental-operator"),
+        (("payments",), "toyrental-payments"),
+        (("stores", "rentals"), "toyrental-rentals-stores"),
+    ],
+)
+def test_who_runs_the_same_contexts_has_the_same_lease(
+    contexts: tuple[str, ...], name: str
+) -> None:
+    assert lease_of(contexts) == name
+
+
 def test_every_flag_and_its_variable_is_in_the_help() -> None:
     ended = run("--help")
     assert ended.returncode == 0
     flags = "contexts kubeconfig namespaces gateway-endpoints liveness metrics log-format"
-    for flag in flags.split():
+    election = "leader-election lease-namespace lease-name identity"
+    for flag in (flags + " " + election).split():
         assert f"--{flag}" in ended.stdout
         assert f"TOYRENTAL_{flag.upper().replace('-', '_')}" in ended.stdout
 
@@ -128,6 +145,22 @@ def test_a_missing_permission_is_named(
     said = sentence(run(f"--kubeconfig={kubeconfig}", f"--namespaces={own_shop.name}"))
     assert "may not" in said
     assert own_shop.name in said
+
+
+def test_a_lease_that_may_not_be_had_is_named(
+    cluster: Cluster, admin: Api, own_shop: Shop, tmp_path: Path
+) -> None:
+    """Given the role of the operator, but not that of leader election, then it says so."""
+    own_shop.person("operator", role="toyrental-operator")
+    kubeconfig = _as(cluster, tmp_path, _token(admin, own_shop, "operator", made=True))
+    flags = (f"--kubeconfig={kubeconfig}", f"--namespaces={own_shop.name}", "--leader-election")
+    said = sentence(run(*flags, f"--lease-namespace={own_shop.name}"))
+    assert f"may not create or get or patch the Lease {own_shop.name}/toyrental-operator" in said
+    assert "toyrental-leader-election" in said
+    content = yaml.safe_load(kubeconfig.read_text())
+    content["contexts"][0]["context"].pop("namespace", None)
+    kubeconfig.write_text(yaml.safe_dump(content))
+    assert "--lease-namespace" in sentence(run(*flags)), "the kubeconfig names no namespace"
 
 
 def test_missing_crds_are_named(cluster: Cluster, admin: Api, tmp_path: Path) -> None:

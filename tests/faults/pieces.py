@@ -19,6 +19,7 @@ from toyrental.kube.client import Client
 from toyrental.kube.controller import Controller
 from toyrental.kube.engine import Engine, Scope
 from toyrental.kube.events import Recorder
+from toyrental.kube.leadership import Alone
 from toyrental.kube.writer import Writer
 from toyrental.payments.gateways import Gateways
 from toyrental.shared.clock import utc_now
@@ -84,13 +85,20 @@ class Pieces:
             stack.push_async_callback(gateways.close)
             means = Means(client, cache, Writer(client, cache, recorder), gateways, utc_now)
             controllers = [Controller(r, cache, utc_now) for r in reconcilers(Context, means)]
-            engine = Engine(client, cache, controllers, Scope([self._namespace]))
+            engine = Engine(
+                client,
+                cache,
+                controllers,
+                scope=Scope([self._namespace]),
+                leadership=Alone(),
+                stop=asyncio.Event(),
+            )
             stack.enter_context(self._fed(cache))
             await asyncio.gather(*(engine.sweep(kind.SERVED.kind) for kind in kinds))
             tasks = [asyncio.create_task(recorder.run())]
             for controller in controllers:
-                controller.look_at(cache.keys(controller.kind))
                 tasks += controller.start()
+            engine.begin()
             try:
                 async with asyncio.timeout(within):
                     while not await asyncio.to_thread(until):

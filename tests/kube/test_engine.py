@@ -14,6 +14,7 @@ from toyrental.kube import errors
 from toyrental.kube.cache import Cache
 from toyrental.kube.controller import Controller
 from toyrental.kube.engine import Engine, Scope
+from toyrental.kube.leadership import Alone
 from toyrental.rentals.models import Rental
 from toyrental.shared.resource import Key, Resource
 
@@ -69,13 +70,21 @@ class NotWatching(Engine):
         return self._cache
 
     def stop(self) -> None:
-        self._stop.set()
+        self._told_to_stop.set()
 
 
 def engine(reconciler: Reconciler, lists: Lists, **options: Any) -> NotWatching:
     cache = Cache([Rental])
     controller = Controller(reconciler, cache, lambda: datetime.now(UTC))
-    return NotWatching(cast("Any", lists), cache, [controller], Scope(), **options)
+    return NotWatching(
+        cast("Any", lists),
+        cache,
+        [controller],
+        scope=Scope(),
+        leadership=options.pop("leadership", Alone()),
+        stop=asyncio.Event(),
+        **options,
+    )
 
 
 async def nothing() -> None:

@@ -1,11 +1,17 @@
-"""Merge patches: what is sent makes of the old object just the new one."""
+"""Merge patches: what is sent makes of the old object just the new one, if it is sent at all."""
 
-from typing import Any
+from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toyrental.kube.writer import merge_patch
+from tests.support import objects as shop_objects
+from toyrental.kinds import KINDS
+from toyrental.kube import errors
+from toyrental.kube.cache import Cache
+from toyrental.kube.writer import Writer, merge_patch
+from toyrental.shared.decisions import Write
 
 Json = dict[str, Any]
 
@@ -52,3 +58,12 @@ def test_only_what_differs_is_sent() -> None:
     before = {"phase": "Reserved", "price": {"currency": "KRW", "minorUnits": 1}, "old": 1}
     after = {"phase": "Paid", "price": {"currency": "KRW", "minorUnits": 2}}
     assert merge_patch(before, after) == {"phase": "Paid", "price": {"minorUnits": 2}, "old": None}
+
+
+async def test_a_process_that_leads_no_more_sends_nothing() -> None:
+    """Given one that was paused in the midst of a reconcile, then its own clock tells it so."""
+    nobody = cast("Any", None)
+    writer = Writer(nobody, Cache(KINDS), nobody, leads=lambda: False)
+    toy = shop_objects.toy("bear")
+    with pytest.raises(errors.NotLeading, match="leads no more"):
+        await writer.write(Write(None, toy), by=toy.key)

@@ -42,7 +42,7 @@ def can(verbs: str, resources: str, *names: str) -> Json:
 def _group(plural: str) -> str:
     if plural in {"configmaps", "namespaces", "secrets", "serviceaccounts"}:
         return ""
-    return "events.k8s.io" if plural == "events" else "toyrental.dev"
+    return {"events": "events.k8s.io", "leases": "coordination.k8s.io"}.get(plural, "toyrental.dev")
 
 
 class Api:
@@ -210,7 +210,8 @@ class Api:
         held = review["status"]["resourceRules"]
         wanted = [rule | {"resourceNames": rule.get("resourceNames", [])} for rule in rules]
         known = [rule | {"resourceNames": rule.get("resourceNames", [])} for rule in held]
-        ours = any("toyrental.dev" in rule.get("apiGroups", ()) for rule in held)
+        groups = {group for rule in held for group in rule.get("apiGroups", ())}
+        ours = bool(groups & {"toyrental.dev", "coordination.k8s.io"})
         return all(rule in known for rule in wanted) and (ours or not role)
 
     def _resource(self, kind: str, api_version: str | None = None) -> Any:
@@ -223,6 +224,7 @@ _API_VERSIONS = {
     "ConfigMap": "v1",
     "CustomResourceDefinition": "apiextensions.k8s.io/v1",
     "Event": "events.k8s.io/v1",
+    "Lease": "coordination.k8s.io/v1",
     "Namespace": "v1",
     "Role": "rbac.authorization.k8s.io/v1",
     "RoleBinding": "rbac.authorization.k8s.io/v1",

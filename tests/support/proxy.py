@@ -27,6 +27,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -62,6 +63,8 @@ class Request:
     body: bytes = field(repr=False)
     status: int = 0
     answer: bytes = field(default=b"", repr=False)
+    at: float = field(default_factory=time.monotonic)
+    """When it came."""
 
     @property
     def parts(self) -> list[str]:

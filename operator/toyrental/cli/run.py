@@ -1,7 +1,9 @@
 """The command `toyrental run`."""
 
 import gc
+import socket
 import sys
+import uuid
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -70,6 +72,40 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
             " Left out: nothing listens.",
         ),
     ] = None,
+    leader_election: Annotated[
+        bool,
+        typer.Option(
+            "--leader-election",
+            envvar="TOYRENTAL_LEADER_ELECTION",
+            help="Of several processes with the same Lease let one work; the others stand by.",
+        ),
+    ] = False,
+    lease_namespace: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TOYRENTAL_LEASE_NAMESPACE",
+            metavar="NAME",
+            help="Where the Lease is. Left out: in the namespace of the pod, or of the kubeconfig.",
+        ),
+    ] = None,
+    lease_name: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TOYRENTAL_LEASE_NAME",
+            metavar="NAME",
+            help="What the Lease is called; one for each set of contexts and shops."
+            " Left out: `toyrental-operator`, or by the contexts, such as `toyrental-payments`.",
+        ),
+    ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TOYRENTAL_IDENTITY",
+            metavar="NAME",
+            help="What this process is called in the Lease; something unique is added to it."
+            " Left out: the name of the host, which is that of the pod.",
+        ),
+    ] = None,
     sweep_seconds: Annotated[
         float,
         typer.Option(
@@ -105,7 +141,7 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
     from toyrental.contexts import Context  # noqa: PLC0415
     from toyrental.kube.connection import NoConnection  # noqa: PLC0415
     from toyrental.kube.errors import ApiError  # noqa: PLC0415
-    from toyrental.operate import CannotRun, Options, operate  # noqa: PLC0415
+    from toyrental.operate import CannotRun, ElectionOptions, Options, operate  # noqa: PLC0415
 
     logs.set_up(log_format, log_level)
     options = Options(
@@ -116,6 +152,13 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
         liveness_endpoint=liveness,
         metrics_address=metrics_address,
         sweep_seconds=sweep_seconds,
+        election=ElectionOptions(
+            lease_namespace,
+            lease_name or lease_of(chosen),
+            f"{identity or socket.gethostname()}_{uuid.uuid4().hex[:8]}",
+        )
+        if leader_election
+        else None,
     )
     _collect_seldom()
     try:
@@ -155,6 +198,13 @@ def _contexts(text: str) -> tuple[str, ...]:
             param_hint="--contexts",
         )
     return tuple(dict.fromkeys(chosen))
+
+
+def lease_of(contexts: tuple[str, ...]) -> str:
+    """Return the name of the Lease by which those who run these contexts elect one."""
+    if set(contexts) == set(CONTEXTS):
+        return "toyrental-operator"
+    return "-".join(("toyrental", *sorted(contexts)))
 
 
 def _metrics_address(text: str | None) -> tuple[str, int] | None:

@@ -114,6 +114,25 @@ class Client:
         url = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
         await self._request("create", "Event", url, "recording an Event", body=event)
 
+    async def get_lease(self, namespace: str, name: str) -> Json:
+        """Return a Lease."""
+        url = f"{_leases(namespace)}/{name}"
+        return await self._request("get", "Lease", url, f"reading the Lease {namespace}/{name}")
+
+    async def create_lease(self, namespace: str, name: str, spec: Json) -> Json:
+        """Create a Lease, and return it."""
+        kind = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+        body = {**kind, "metadata": {"name": name}, "spec": spec}
+        what = f"creating the Lease {namespace}/{name}"
+        return await self._request("create", "Lease", _leases(namespace), what, body=body)
+
+    async def patch_lease(self, namespace: str, name: str, version: str, spec: Json) -> Json:
+        """Change that very version of a Lease, and return it."""
+        url = f"{_leases(namespace)}/{name}"
+        what = f"writing the Lease {namespace}/{name}"
+        body = {"metadata": {"resourceVersion": version}, "spec": spec}
+        return await self._request("patch", "Lease", url, what, body=body)
+
     async def served_kinds(self) -> frozenset[str]:
         """Return the kinds of our group that the API server serves."""
         try:
@@ -134,8 +153,10 @@ class Client:
         answer = await self._request("create", kind, url, what, body=review)
         return str(answer["status"]["userInfo"]["username"])
 
-    async def allowed(self, verb: str, group: str, resource: str, namespace: str | None) -> bool:
-        """Tell whether the operator may do that."""
+    async def allowed(
+        self, verb: str, group: str, resource: str, namespace: str | None, name: str = ""
+    ) -> bool:
+        """Tell whether the operator may do that; without a name: to all of them."""
         resource, _, subresource = resource.partition("/")
         attributes = {
             "verb": verb,
@@ -143,6 +164,7 @@ class Client:
             "resource": resource,
             "subresource": subresource,
             "namespace": namespace or "",
+            "name": name,
         }
         review = {
             "apiVersion": "authorization.k8s.io/v1",
@@ -242,6 +264,10 @@ class Client:
         old, self._session = self._session, self._open()
         if old is not None:
             await old.close()
+
+
+def _leases(namespace: str) -> str:
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
 
 async def _content(response: aiohttp.ClientResponse) -> Json:

@@ -95,9 +95,12 @@ class Controller:
         for key in keys:
             self._queue.add(key)
 
-    def start(self) -> list[asyncio.Task[None]]:
-        """Begin to work; return the workers, none of which ever ends by itself."""
-        return [asyncio.create_task(self._work()) for _ in range(WORKERS)]
+    def start(self, when: asyncio.Event | None = None) -> list[asyncio.Task[None]]:
+        """Begin to work, now or when that is set.
+
+        Returns the workers, none of which ever ends by itself.
+        """
+        return [asyncio.create_task(self._work(when)) for _ in range(WORKERS)]
 
     def stop(self) -> None:
         """Take up nothing more, and let each worker end when it has finished what is in hand.
@@ -109,20 +112,22 @@ class Controller:
         for worker in self._idle:
             worker.cancel()
 
-    async def _work(self) -> None:
+    async def _work(self, when: asyncio.Event | None) -> None:
         while not self._stopping:
-            key = await self._next()
+            key = await self._next(when)
             try:
                 await self._reconcile(key)
             finally:
                 self._queue.done(key)
 
-    async def _next(self) -> Key:
+    async def _next(self, when: asyncio.Event | None) -> Key:
         worker = asyncio.current_task()
         if worker is None:
             raise RuntimeError("workers are tasks")
         self._idle.add(worker)
         try:
+            if when is not None:
+                await when.wait()
             return await self._queue.get()
         finally:
             self._idle.discard(worker)
@@ -146,7 +151,7 @@ class Controller:
         try:
             async with asyncio.timeout(LONGEST_RECONCILE_SECONDS):
                 look_again = await self._reconciler.reconcile(key)
-        except (errors.Conflict, errors.NotFound, errors.ShopEnding):
+        except (errors.Conflict, errors.NotFound, errors.NotLeading, errors.ShopEnding):
             self._queue.retry(key)
             return Result.CONFLICT
         except errors.ApiError as error:

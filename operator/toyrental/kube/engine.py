@@ -21,6 +21,7 @@ from toyrental.kube.cache import Cache, Identity
 from toyrental.kube.client import Client
 from toyrental.kube.controller import Controller
 from toyrental.kube.errors import ApiError
+from toyrental.kube.leadership import Leadership
 from toyrental.kube.listings import Listings
 from toyrental.kube.metrics import Watches
 from toyrental.shared.resource import GROUP, VERSION, Key, Resource
@@ -35,6 +36,17 @@ ENDING_SECONDS = 7.0
 CANCEL_AGAIN_SECONDS = 0.2
 
 logger = logging.getLogger(__name__)
+
+
+def heed_signals(stop: asyncio.Event) -> None:
+    """Have SIGTERM and Ctrl-C set `stop`, which ends all in good order.
+
+    kopf's own handlers, which these replace, lose a signal that comes between two of its runs.
+    """
+    if threading.current_thread() is threading.main_thread():
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
 
 
 class Scope:
@@ -61,31 +73,38 @@ class Scope:
 
 
 class Engine:
-    """Fills the cache and wakes the controllers, until it is told to stop."""
+    """Fills the cache and, while it may work, wakes the controllers; until `stop` is set."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # what it is made of
         self,
         client: Client,
         cache: Cache,
         controllers: Iterable[Controller],
+        *,
         scope: Scope,
+        leadership: Leadership,
+        stop: asyncio.Event,
         sweep_seconds: float = SWEEP_SECONDS,
     ) -> None:
         self._client = client
         self._cache = cache
         self._controllers = tuple(controllers)
         self._scope = scope
+        self._leadership = leadership
+        self._told_to_stop = stop
         self._sweep_seconds = sweep_seconds
         self._watches = Watches(tuple(kind.SERVED.kind for kind in cache.kinds))
         self._listings = Listings(cache.kinds, self._sweep_until_done, self._watches.heard)
+        self._working = asyncio.Event()
         self._stop = asyncio.Event()
         cache.listen(self._wake)
 
     def _wake(
         self, before: Resource | None, after: Resource | None, written_for: Key | None
     ) -> None:
-        for controller in self._controllers:
-            controller.changed(before, after, written_for)
+        if self._working.is_set():
+            for controller in self._controllers:
+                controller.changed(before, after, written_for)
 
     async def run(
         self,
@@ -93,45 +112,73 @@ class Engine:
         liveness_endpoint: str | None,
         beside: Iterable[asyncio.Task[None]] = (),
     ) -> None:
-        """Fill the cache, start the controllers, and watch until a signal ends it.
+        """Fill the cache and watch; work while this process leads. Ends when told to, or it lost.
 
         A task that ends though it never should, a worker or one of those beside, ends the whole
         with its error: half an operator looks well and is not.
         """
-        for kind in self._cache.kinds:
-            await self.sweep(kind.SERVED.kind)
-        workers: list[asyncio.Task[None]] = []
-        for controller in self._controllers:
-            controller.look_at(self._cache.keys(controller.kind))
-            workers += controller.start()
+        told = asyncio.create_task(self._told_to_stop.wait())
+        filling = asyncio.create_task(self._fill())
+        await asyncio.wait([told, filling], return_when=asyncio.FIRST_COMPLETED)
+        if not filling.done():
+            filling.cancel()
+            return
+        await filling
+        workers = [w for each in self._controllers for w in each.start(self._working)]
         sweeping = asyncio.create_task(self._sweep_now_and_then())
-        finishing = asyncio.create_task(self._finish(workers))
+        leading = asyncio.create_task(self._lead())
+        finishing = asyncio.create_task(self._finish(workers, leading))
         # The last of all: kopf takes every task that is younger than its run for its own.
         watching = asyncio.create_task(self._watch(found, liveness_endpoint))
-        endless = (sweeping, *workers, *beside)
-        await asyncio.wait([finishing, watching, *endless], return_when=asyncio.FIRST_COMPLETED)
-        dead = [] if self._stop.is_set() else [task for task in endless if task.done()]
+        endless: list[asyncio.Task[Any]] = [sweeping, *workers, *beside]
+        ends: list[asyncio.Task[Any]] = [told, leading, finishing, watching]
+        await asyncio.wait([*ends, *endless], return_when=asyncio.FIRST_COMPLETED)
+        dead = [] if told.done() else [task for task in endless if task.done()]
         self._stop.set()
         await asyncio.gather(finishing, watching)
         sweeping.cancel()
+        told.cancel()
         for task in dead:
             await task
             raise RuntimeError("a task ended that never should")
 
-    async def _finish(self, workers: Collection[asyncio.Task[None]]) -> None:
-        """When told to stop, have the workers finish what is in hand.
+    async def _fill(self) -> None:
+        for kind in self._cache.kinds:
+            await self._sweep_until_done(kind.SERVED.kind)
+
+    async def _lead(self) -> None:
+        """Begin to work once this process leads; return when it leads no more."""
+        await self._leadership.won()
+        self.begin()
+        await self._leadership.lost()
+
+    def begin(self) -> None:
+        """Have everything looked at, now and whenever it changes."""
+        self._working.set()
+        for controller in self._controllers:
+            controller.look_at(self._cache.keys(controller.kind))
+
+    async def _finish(
+        self, workers: Collection[asyncio.Task[None]], leading: asyncio.Task[None]
+    ) -> None:
+        """When told to stop, have the workers finish what is in hand, and others take over.
 
         What takes too long, such as a provider that does not answer, is broken off as a crash
-        would: that is always safe.
+        would: that is always safe. Once this process leads no more, all is broken off.
         """
         await self._stop.wait()
         for controller in self._controllers:
             controller.stop()
-        if workers:
-            _, unfinished = await asyncio.wait(workers, timeout=FINISHING_SECONDS)
-            for worker in unfinished:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+        ended = asyncio.gather(*workers, return_exceptions=True)
+        either: list[asyncio.Future[Any]] = [ended, leading]
+        await asyncio.wait(either, timeout=FINISHING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for worker in workers:
+            worker.cancel()
+        await ended
+        leading.cancel()
+        with suppress(asyncio.CancelledError):
+            await leading
+        await self._leadership.release()
 
     async def _watch(self, found: kopf.ConnectionInfo, liveness_endpoint: str | None) -> None:
         """Run kopf until it is told to stop; should it fail, begin anew."""
@@ -156,7 +203,7 @@ class Engine:
             liveness_endpoint=liveness_endpoint,
             stop_flag=self._stop,
         )
-        self._heed_signals()
+        heed_signals(self._told_to_stop)
         logger.info("ready")
         running = asyncio.create_task(kopf.run_tasks(tasks, ignored=ours))
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -171,16 +218,6 @@ class Engine:
             _, hung = await asyncio.wait([running], timeout=CANCEL_AGAIN_SECONDS)
         await sign_in.close()
         await running
-
-    def _heed_signals(self) -> None:
-        """Have SIGTERM and Ctrl-C end it in good order.
-
-        kopf's own handlers, which these replace, lose a signal that comes between two of its runs.
-        """
-        if threading.current_thread() is threading.main_thread():
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._stop.set)
 
     def _registry(self, sign_in: connection.SignIn) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -211,8 +248,9 @@ class Engine:
             await asyncio.sleep(self._sweep_seconds)
             for kind in self._cache.kinds:
                 await self._sweep_until_done(kind.SERVED.kind)
-            for controller in self._controllers:
-                controller.look_at(self._cache.live_keys(controller.kind))
+            if self._working.is_set():
+                for controller in self._controllers:
+                    controller.look_at(self._cache.live_keys(controller.kind))
 
     async def _sweep_until_done(self, kind: str, namespace: str | None = None) -> None:
         while True:

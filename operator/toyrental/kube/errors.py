@@ -7,7 +7,8 @@ ApiError
 ├── Invalid         the API server's rules refuse the write
 ├── Forbidden       the operator may not do that, or a policy refuses it
 │   └── ShopEnding  the namespace is being deleted: nothing new can be made in it
-└── Unavailable     no answer, or "later": the same may work in a while
+├── Unavailable     no answer, or "later": the same may work in a while
+└── NotLeading      not sent: this process does not lead, or not any more
 """
 
 from typing import Any
@@ -47,6 +48,10 @@ class ShopEnding(Forbidden):
 
 class Unavailable(ApiError):
     """No answer, or "later": the same may work in a while."""
+
+
+class NotLeading(ApiError):
+    """Not sent: this process does not lead, or not any more. Whoever leads goes on."""
 
 
 _BY_REASON: dict[str, type[ApiError]] = {

@@ -29,9 +29,21 @@ class Recorder:
 
     def record(self, regarding: Resource, event: Event) -> None:
         """Tell people of a step on an object."""
+        reference = {
+            "apiVersion": API_VERSION,
+            "kind": regarding.SERVED.kind,
+            "namespace": regarding.namespace,
+            "name": regarding.name,
+            "uid": regarding.uid,
+            "resourceVersion": regarding.metadata.resource_version,
+        }
+        self.tell(reference, event)
+
+    def tell(self, regarding: dict[str, str], event: Event) -> None:
+        """Tell people of something about any object, by a reference to it."""
         body = self._body(regarding, event)
         try:
-            self._waiting.put_nowait((regarding.namespace, body))
+            self._waiting.put_nowait((regarding["namespace"], body))
         except asyncio.QueueFull:
             metrics.EVENTS_LOST.inc()
             logger.debug("an Event is dropped: too many wait to be sent")
@@ -58,13 +70,13 @@ class Recorder:
         """Wait until every Event so far was sent, or lost."""
         await self._waiting.join()
 
-    def _body(self, regarding: Resource, event: Event) -> dict[str, Any]:
+    def _body(self, regarding: dict[str, str], event: Event) -> dict[str, Any]:
         return {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {
-                "name": f"{regarding.name[:200]}.{uuid.uuid4().hex[:16]}",
-                "namespace": regarding.namespace,
+                "name": f"{regarding['name'][:200]}.{uuid.uuid4().hex[:16]}",
+                "namespace": regarding["namespace"],
             },
             "eventTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
             "type": event.type,
@@ -73,12 +85,5 @@ class Recorder:
             "action": event.action,
             "reportingController": CONTROLLER,
             "reportingInstance": self._instance,
-            "regarding": {
-                "apiVersion": API_VERSION,
-                "kind": regarding.SERVED.kind,
-                "namespace": regarding.namespace,
-                "name": regarding.name,
-                "uid": regarding.uid,
-                "resourceVersion": regarding.metadata.resource_version,
-            },
+            "regarding": regarding,
         }

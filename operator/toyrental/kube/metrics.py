@@ -83,6 +83,13 @@ LOOP_LAG = Histogram(
     registry=REGISTRY,
     buckets=_SHORT,
 )
+LEADER = Gauge(
+    "toyrental_leader",
+    "1 where this process works: it leads, by the Lease named, or there is no leader election; 0"
+    " where it stands by.",
+    ["lease"],
+    registry=REGISTRY,
+)
 EVENTS_LOST = Counter(
     "toyrental_events_lost_total",
     "Kubernetes Events that were not sent: too many waited, or the API server refused them.",

@@ -1,6 +1,7 @@
 """Turning decisions into requests: one write each, guarded by the version it was decided on."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from toyrental.kube import errors
@@ -15,20 +16,33 @@ logger = logging.getLogger(__name__)
 
 
 class Writer:
-    """Writes what was decided, and has the cache know of it at once."""
+    """Writes what was decided, and has the cache know of it at once.
 
-    def __init__(self, client: Client, cache: Cache, recorder: Recorder) -> None:
+    `leads` is asked before each write: a process that was paused may have lost the lead meanwhile.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        cache: Cache,
+        recorder: Recorder,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._client = client
         self._cache = cache
         self._recorder = recorder
+        self._leads = leads
 
     async def write(self, write: Write, by: Key) -> None:
         """Do what was decided for `by`.
 
         Raises errors.Conflict where the object is newer than what the decision rests on; the
-        cache has the newer one then. An object that is there already is taken into the cache: the
-        next decision looks at whose it is.
+        cache has the newer one then. Raises errors.NotLeading where another process works. An
+        object that is there already is taken into the cache: the next decision looks at whose it
+        is.
         """
+        if not self._leads():
+            raise errors.NotLeading(f"writing {write.after.key}", "this process leads no more")
         if write.before is None:
             await self._create(write.after, by)
         else:

@@ -1,0 +1,190 @@
+"""Two operators and one Lease: one works, the other is ready to, and never do both.
+
+Each goes through a proxy of its own, which knows what it wrote, and when.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dev.cluster import Cluster
+from tests.faults.lives import Life, advance, look_at
+from tests.support import Api, Shop, eventually, objects
+from tests.support.audit import audit
+from tests.support.operator import OperatorProcess, SimulatorProcess
+from tests.support.proxy import Harm, Proxy, Request
+from toyrental.kube.election import LEASE_SECONDS, RENEW_DEADLINE_SECONDS
+
+LEASE = "toyrental-operator"
+FAIL_OVER_SECONDS = 15
+
+
+class Pair:
+    """Two operators of one shop."""
+
+    def __init__(self, cluster: Cluster, shop: Shop, directory: Path) -> None:
+        self.shop = shop
+        self.proxies = {name: Proxy.to_cluster(cluster) for name in ("one", "other")}
+        self._cluster = cluster
+        self._directory = directory
+        self.operators: dict[str, OperatorProcess] = {}
+
+    def open(self, name: str) -> OperatorProcess:
+        """Start one of them; it leads, or stands by, on return."""
+        kubeconfig = self.proxies[name].kubeconfig(self._directory / f"{name}.kubeconfig")
+        flags = (
+            f"--kubeconfig={kubeconfig}",
+            "--leader-election",
+            f"--lease-namespace={self.shop.name}",
+            f"--identity={name}",
+        )
+        operator = OperatorProcess(
+            self._cluster, self._directory, *flags, namespaces=[self.shop.name], name=name
+        )
+        self.operators[name] = operator
+        operator.start()
+        return operator
+
+    @property
+    def leader(self) -> str:
+        """The name of the one that holds the Lease, if one does."""
+        spec = self.shop.api.get("Lease", LEASE, self.shop.name)["spec"]
+        return str(spec["holderIdentity"]).partition("_")[0]
+
+    def writes(self, name: str) -> list[Request]:
+        return self.proxies[name].writes
+
+
+@pytest.fixture
+def pair(cluster: Cluster, open_for_business: Shop, tmp_path: Path) -> Iterator[Pair]:
+    """Give a leader, `one`, and the `other`, which stands by."""
+    pair = Pair(cluster, open_for_business, tmp_path)
+    with pair.proxies["one"], pair.proxies["other"]:
+        try:
+            pair.open("one")
+            eventually(lambda: pair.leader == "one")
+            pair.open("other")
+            yield pair
+        finally:
+            for operator in pair.operators.values():
+                operator.close()
+
+
+def rents(pair: Pair, toy: str, within: float = 60) -> None:
+    """Live a whole life."""
+    shop = pair.shop
+    shop.create(objects.toy(toy))
+    life = Life(shop, f"order-of-{toy}", toy).happy()
+    eventually(lambda: advance(look_at(shop), [life]), within=within, explain=lambda: str(life))
+
+
+def leads(pair: Pair, name: str) -> float:
+    """Wait until one leads; return for how long that took."""
+    begun = time.monotonic()
+    eventually(lambda: pair.leader == name, within=60, explain=lambda: f"{pair.leader} leads")
+    return time.monotonic() - begun
+
+
+def test_the_other_leads_when_the_leader_is_gone(
+    pair: Pair, simulator: SimulatorProcess, admin: Api
+) -> None:
+    """N5: Killed, it is replaced when the Lease runs out; stopped in good order, at once."""
+    rents(pair, "bear")
+    assert pair.writes("one")
+    assert pair.writes("other") == [], "it stands by"
+
+    pair.operators["one"].kill()
+    took = leads(pair, "other")
+    print(f"fail-over after SIGKILL: {took:.1f} s")
+    assert took < FAIL_OVER_SECONDS + 10, "it has to begin when the Lease runs out"
+    rents(pair, "lion")
+
+    one = pair.open("one")
+    lease = admin.get("Lease", LEASE, pair.shop.name)
+    assert lease["spec"]["holderIdentity"].startswith("other_")
+    assert lease["spec"]["leaseDurationSeconds"] == LEASE_SECONDS
+    assert lease["spec"]["leaseTransitions"] == 1
+    written = len(pair.writes("one"))
+    begun = time.monotonic()
+    assert pair.operators["other"].terminate() == 0
+    stopped = time.monotonic()
+    took = leads(pair, "one")
+    print(f"SIGTERM: ended after {stopped - begun:.1f} s, the other led {took:.1f} s later")
+    released = [r for r in pair.proxies["other"].requests if is_renewal(r)][-1]
+    assert b'"holderIdentity":""' in released.body, "it let go of the Lease"
+    assert released.done
+    assert len(pair.writes("one")) == written, "there was nothing to do"
+    rents(pair, "boat")
+    notes = [event["note"] for event in pair.shop.events(LEASE)]
+    assert any(note.startswith("other_") and note.endswith(" leads") for note in notes)
+    assert one.terminate() == 0
+    eventually(lambda: audit(pair.shop, simulator.ledger()))
+
+
+def is_renewal(request: Request) -> bool:
+    return request.resource == "leases" and request.method == "PATCH"
+
+
+def test_a_leader_that_is_cut_off_from_the_lease_stops_before_the_other_begins(
+    pair: Pair, simulator: SimulatorProcess
+) -> None:
+    """It could write on: only its own rule keeps it from that. Then it stands by, and may lead."""
+    shop, proxy = pair.shop, pair.proxies["one"]
+    toys = [f"toy-{number}" for number in range(8)]
+    proxy.plan = lambda request: Harm.lose() if request.resource == "leases" else None
+    cut_off = time.monotonic()
+    lives: list[Life] = []
+
+    def busy() -> bool:
+        if len(lives) < len(toys):
+            shop.create(objects.toy(toys[len(lives)]))
+            lives.append(Life(shop, f"order-{len(lives)}", toys[len(lives)]).happy())
+        over = advance(look_at(shop), lives)
+        return over and len(lives) == len(toys) and pair.leader == "other"
+
+    eventually(busy, within=90, explain=lambda: "\n".join(map(str, lives)))
+    rents(pair, "bear")
+    last = max(request.at for request in pair.writes("one"))
+    first = min(request.at for request in pair.writes("other"))
+    print(f"cut off, it wrote for {last - cut_off:.1f} s; {first - last:.1f} s later the other did")
+    assert last < first
+    assert last < cut_off + RENEW_DEADLINE_SECONDS + 2
+    assert "leads no more" in pair.operators["one"].log
+    assert pair.operators["one"].running
+
+    proxy.behave()
+    assert pair.operators["other"].terminate() == 0
+    leads(pair, "one")
+    rents(pair, "lion")
+    eventually(lambda: audit(shop, simulator.ledger()))
+    assert pair.operators["one"].terminate() == 0
+
+
+def test_a_leader_that_was_paused_writes_nothing_when_it_goes_on(
+    pair: Pair, simulator: SimulatorProcess
+) -> None:
+    """It is stopped in the midst of orders for longer than the Lease, as a machine may be."""
+    shop, one = pair.shop, pair.operators["one"]
+    for number in range(6):
+        shop.create(objects.toy(f"toy-{number}"))
+    lives = [Life(shop, f"order-{number}", f"toy-{number}").happy() for number in range(6)]
+    eventually(lambda: not advance(look_at(shop), lives) and len(pair.writes("one")) > 12)
+    os.kill(one.pid, signal.SIGSTOP)
+    try:
+        leads(pair, "other")
+        eventually(lambda: advance(look_at(shop), lives), within=60)
+    finally:
+        paused = time.monotonic()
+        os.kill(one.pid, signal.SIGCONT)
+    eventually(lambda: "leads no more" in one.log)
+    eventually(lambda: one.log.count("stands by: other_") == 1)
+    late = [str(request) for request in pair.writes("one") if request.at > paused]
+    assert late == []
+    rents(pair, "bear")
+    eventually(lambda: audit(shop, simulator.ledger()))
+    for operator in (one, pair.operators["other"]):
+        assert operator.terminate() == 0
