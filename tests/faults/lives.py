@@ -120,6 +120,15 @@ class Life:
         cancelled = self._given_back("Cancelled")
         return self._says("cancelled", {"desiredState": "Cancelled"}, cancelled)
 
+    def is_given_back(self, minor_units: int) -> "Life":
+        """Have the owner give part of the money back, so much in all."""
+
+        def given_back(seen: Seen) -> bool:
+            payment = seen.payments[self.name]
+            return payment.status.refunded_minor_units == minor_units
+
+        return self._then(f"given {minor_units} back", lambda: self._owes(minor_units), given_back)
+
     def returns(self) -> "Life":
         """Bring the toy back."""
         return self._says("returned", {"desiredState": "Returned"}, self._is("Returned"))
@@ -193,6 +202,10 @@ class Life:
             return bool(ended(seen)) and (payment is None or payment.settled)
 
         return given_back
+
+    def _owes(self, minor_units: int) -> None:
+        payment = self.shop.get(Rental, self.name).payment_name
+        self.shop.patch(Payment, payment, spec={"refundMinorUnits": minor_units})
 
     def _ticket(self, spec: object) -> None:
         rental = self.shop.get(Rental, self.name)

@@ -16,6 +16,8 @@
 - `then` with the last two, or with `Harm.after_answer`: something is called besides, before the
   client can tell. Where it kills the client, that is a crash at this very request.
 - `Harm.hold(event)`: it waits until the event is set, and goes on as usual.
+- `Harm.hold_answer(event)`: the server does what was asked; nobody is told until the event is set,
+  and then the connection is reset.
 
 Watches: `cut_watches()` resets those that are open; `garble` sees each of their lines, and returns
 what the client gets instead (or nothing).
@@ -134,6 +136,7 @@ class Harm(NamedTuple):
     status: int | None = None
     until: threading.Event | None = None
     then: Callable[[], object] | None = None
+    tell: threading.Event | None = None
 
     @classmethod
     def refuse(cls, status: int) -> "Harm":
@@ -159,6 +162,11 @@ class Harm(NamedTuple):
     def hold(cls, until: threading.Event) -> "Harm":
         """Wait until the event is set."""
         return cls(until=until)
+
+    @classmethod
+    def hold_answer(cls, until: threading.Event, then: Callable[[], object]) -> "Harm":
+        """Have the server do what was asked, call something, and reset once the event is set."""
+        return cls(answer=False, tell=until, then=then)
 
 
 class Proxy:
@@ -290,7 +298,7 @@ class Proxy:
         self.requests.append(request)
         harm = self.plan(request) or Harm()
         if harm.until is not None:
-            await asyncio.get_running_loop().run_in_executor(None, harm.until.wait)
+            await _is_set(harm.until)
         response: web.StreamResponse | None = None
         if harm.status is not None:
             response = _refusal(request, harm.status)
@@ -302,6 +310,8 @@ class Proxy:
             await response.write_eof()
         if harm.then is not None:
             harm.then()
+        if harm.tell is not None:
+            await _is_set(harm.tell)
         if not answered:
             request.status = 0
             _reset(asked)
@@ -350,6 +360,12 @@ class Proxy:
         finally:
             del self._watches[request.number]
         return response
+
+
+async def _is_set(event: threading.Event) -> None:
+    """Wait for an event of other threads; any number may be waited for at once."""
+    while not event.is_set():  # noqa: ASYNC110 - it is set in another thread
+        await asyncio.sleep(0.01)
 
 
 async def closed() -> None:
