@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable
-from contextlib import AsyncExitStack, ExitStack, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from toyrental.kube.client import Client
 from toyrental.kube.controller import Controller
 from toyrental.kube.engine import Engine, Scope, heed_signals
 from toyrental.kube.events import Recorder
+from toyrental.kube.health import Health
+from toyrental.kube.health import serving as answering
 from toyrental.kube.leadership import Alone, Elector, Leadership, LeaseStore
 from toyrental.kube.writer import Writer
 from toyrental.payments.gateways import Gateways
@@ -49,6 +51,15 @@ class ElectionOptions:
 
 
 @dataclass(frozen=True)
+class ProbeOptions:
+    """Where probes are answered: /livez, /readyz, and `alive`, another path for the first."""
+
+    host: str
+    port: int
+    alive: str = "/livez"
+
+
+@dataclass(frozen=True)
 class Options:
     """How to run: the flags of `toyrental run`."""
 
@@ -56,7 +67,7 @@ class Options:
     contexts: tuple[Context, ...]
     namespaces: tuple[str, ...]
     gateway_endpoints: tuple[str, ...]
-    liveness_endpoint: str | None
+    probes: ProbeOptions | None
     metrics_address: tuple[str, int] | None
     sweep_seconds: float
     election: ElectionOptions | None = None
@@ -70,6 +81,9 @@ async def operate(options: Options) -> None:
     """
     asyncio.get_running_loop().set_exception_handler(_log_unless_closing)
     with ExitStack() as stack:
+        health = Health()
+        if options.probes is not None:
+            _answer_probes(stack, options.probes, health)
         if options.metrics_address is not None:
             _serve_metrics(stack, *options.metrics_address)
         found = connection.find(options.kubeconfig)
@@ -78,22 +92,46 @@ async def operate(options: Options) -> None:
         stop = asyncio.Event()
         heed_signals(stop)
         logger.info("running %s", ", ".join(options.contexts))
+        beating = asyncio.create_task(health.beat())
         while not stop.is_set():
-            await _operate(options, lease, found, stop)
+            await _operate(options, lease, found, stop, health)
+        beating.cancel()
         logger.info("stopped")
 
 
 def _serve_metrics(stack: ExitStack, host: str, port: int) -> None:
-    try:
+    with _listening("the metrics cannot be served", host, port, "--metrics"):
         port = stack.enter_context(serving(host, port))
+    logger.info("metrics at http://%s:%d/metrics", _in_url(host), port)
+
+
+def _answer_probes(stack: ExitStack, probes: ProbeOptions, health: Health) -> None:
+    routes = {
+        probes.alive: health.liveness,
+        "/livez": health.liveness,
+        "/readyz": health.readiness,
+    }
+    with _listening("probes cannot be answered", probes.host, probes.port, "--health"):
+        port = stack.enter_context(answering(probes.host, probes.port, routes))
+    place = f"http://{_in_url(probes.host)}:{port}"
+    logger.info("probes at %s", ", ".join(place + path for path in routes))
+
+
+@contextmanager
+def _listening(trouble: str, host: str, port: int, flag: str) -> Iterator[None]:
+    """Say in a sentence why nothing can listen there."""
+    try:
+        yield
     except OSError as error:
         why = error.strerror or str(error)
         raise CannotRun(
-            f"the metrics cannot be served at {host}:{port}: {why};"
-            " free the port, or name another address with --metrics"
+            f"{trouble} at {_in_url(host)}:{port}: {why};"
+            f" free the port, or name another address with {flag}"
         ) from error
-    place = f"[{host}]" if ":" in host else host
-    logger.info("metrics at http://%s:%d/metrics", place, port)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _lease(election: ElectionOptions | None, found: kopf.ConnectionInfo) -> tuple[str, str] | None:
@@ -122,6 +160,7 @@ async def _operate(
     lease: tuple[str, str] | None,
     found: kopf.ConnectionInfo,
     stop: asyncio.Event,
+    health: Health,
 ) -> None:
     """Run until `stop` is set, or until this process leads no more."""
     kinds = kinds_needed(options.contexts)
@@ -152,10 +191,11 @@ async def _operate(
             stop=stop,
             sweep_seconds=options.sweep_seconds,
         )
+        health.part = engine
         recording = asyncio.create_task(recorder.run())
         lag = asyncio.create_task(metrics.measure_lag())
         try:
-            await engine.run(found, options.liveness_endpoint, beside=[recording, lag])
+            await engine.run(found, beside=[recording, lag])
         finally:
             with suppress(TimeoutError):
                 await asyncio.wait_for(recorder.flush(), FLUSH_SECONDS)

@@ -53,6 +53,9 @@ def sentence(ended: "subprocess.CompletedProcess[str]") -> str:
         ("--log-format=xml", ["--log-format", "json"]),
         ("--metrics=9090", ["--metrics", "http://127.0.0.1:9090/metrics"]),
         ("--metrics=http://127.0.0.1:99999/metrics", ["--metrics", "is not an address"]),
+        ("--health=8080", ["--health", "http://127.0.0.1:8080"]),
+        ("--health=http://127.0.0.1:8080/healthz", ["--health", "is not an address"]),
+        ("--liveness=http://127.0.0.1:8080", ["--liveness", "http://127.0.0.1:8080/healthz"]),
         ("--wrong", ["--wrong"]),
     ],
 )
@@ -82,7 +85,7 @@ def test_who_runs_the_same_contexts_has_the_same_lease(
 def test_every_flag_and_its_variable_is_in_the_help() -> None:
     ended = run("--help")
     assert ended.returncode == 0
-    flags = "contexts kubeconfig namespaces gateway-endpoints liveness metrics log-format"
+    flags = "contexts kubeconfig namespaces gateway-endpoints health liveness metrics log-format"
     election = "leader-election lease-namespace lease-name identity"
     for flag in (flags + " " + election).split():
         assert f"--{flag}" in ended.stdout
@@ -109,14 +112,19 @@ def test_no_cluster_at_all_is_said(tmp_path: Path) -> None:
     assert "--kubeconfig" in sentence(run(HOME=str(tmp_path)))
 
 
-def test_a_port_that_is_taken_is_named(cluster: Cluster) -> None:
+@pytest.mark.parametrize(("flag", "path"), [("--metrics", "/metrics"), ("--health", "")])
+def test_a_port_that_is_taken_is_named(cluster: Cluster, flag: str, path: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
-        said = sentence(
-            run(f"--kubeconfig={cluster.kubeconfig}", f"--metrics=http://{place}/metrics")
-        )
+        said = sentence(run(f"--kubeconfig={cluster.kubeconfig}", f"{flag}=http://{place}{path}"))
     assert place in said
-    assert "--metrics" in said
+    assert flag in said
+
+
+def test_one_address_answers_probes() -> None:
+    ended = run("--health=http://127.0.0.1:8080", "--liveness=http://127.0.0.1:8080/healthz")
+    assert ended.returncode == USAGE
+    assert "leave out one" in ended.stderr
 
 
 def test_an_unreachable_api_server_is_named(cluster: Cluster, tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from toyrental.kinds import KINDS
 from toyrental.payments.models import PaymentGateway
 
 FREE_PORT = "--metrics=http://127.0.0.1:0/metrics"
+PROBES = "--liveness=http://127.0.0.1:0/healthz"
 
-CONTROLLERS = {"kind", "result", "verb", "code", "le", "version"}
+CONTROLLERS = {"kind", "result", "verb", "code", "le", "version", "lease"}
 SHOPS = {"namespace", "phase", "currency"}
 GATEWAYS = {"namespace", "gateway", "operation", "outcome", "calls", "state", "reason", "le"}
 """The labels there are: none names an object but a gateway, of which a shop has one or two."""
@@ -45,7 +46,8 @@ def scrape(operator: OperatorProcess) -> Scraped:
 @pytest.fixture
 def measured(cluster: Cluster, own_shop: Shop, tmp_path: Path) -> Iterator[OperatorProcess]:
     """Give an operator that shows its metrics."""
-    with OperatorProcess(cluster, tmp_path, FREE_PORT, namespaces=[own_shop.name]) as operator:
+    flags = (FREE_PORT, PROBES)
+    with OperatorProcess(cluster, tmp_path, *flags, namespaces=[own_shop.name]) as operator:
         yield operator
         assert operator.terminate() == 0
 
@@ -97,6 +99,25 @@ def test_the_controllers_tell_what_they_do(
         return [s.name for s in samples if s.labels.get("gateway") == GATEWAY]
 
     eventually(lambda: not left(), within=30, explain=lambda: str(left()))
+
+
+def test_it_says_that_it_lives_and_is_ready(measured: OperatorProcess) -> None:
+    """Given an operator that works, then probes are told so, each check by its name."""
+    addresses = re.search(r"probes at ([^\"]+)", measured.log)
+    assert addresses
+    alive, also_alive, ready = addresses[1].split(", ")
+    assert (alive.endswith("/healthz"), also_alive.endswith("/livez")) == (True, True)
+    for address in (alive, also_alive):
+        answer = httpx.get(address, trust_env=False)
+        names = [check["name"] for check in answer.json()["checks"]]
+        assert (answer.status_code, names) == (
+            200,
+            ["event loop", "watches", "workers", "reconciles"],
+        )
+    eventually(lambda: httpx.get(ready, trust_env=False).status_code == 200)
+    states = {c["name"]: c["state"] for c in httpx.get(ready, trust_env=False).json()["checks"]}
+    assert states == {"caches": "filled", "watches": "open", "leadership": "works"}
+    assert scrape(measured).value("toyrental_leader") == 1
 
 
 def test_names_and_labels_keep_to_the_rules(measured: OperatorProcess) -> None:

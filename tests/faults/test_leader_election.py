@@ -4,11 +4,13 @@ Each goes through a proxy of its own, which knows what it wrote, and when.
 """
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from dev.cluster import Cluster
@@ -39,6 +41,7 @@ class Pair:
         flags = (
             f"--kubeconfig={kubeconfig}",
             "--leader-election",
+            "--health=http://127.0.0.1:0",
             f"--lease-namespace={self.shop.name}",
             f"--identity={name}",
         )
@@ -89,6 +92,19 @@ def leads(pair: Pair, name: str) -> float:
     return time.monotonic() - begun
 
 
+def is_ready(operator: OperatorProcess) -> str:
+    """Return in what way an operator is ready, once it is."""
+    (_, ready) = re.findall(r"http://[^ ,\"]+z", operator.log)[-2:]
+
+    def ask() -> httpx.Response | None:
+        answer = httpx.get(ready, trust_env=False)
+        return answer if answer.status_code == 200 else None
+
+    answer = eventually(ask)
+    assert answer is not None
+    return str(answer.json()["checks"][-1]["state"])
+
+
 def test_the_other_leads_when_the_leader_is_gone(
     pair: Pair, simulator: SimulatorProcess, admin: Api
 ) -> None:
@@ -96,6 +112,7 @@ def test_the_other_leads_when_the_leader_is_gone(
     rents(pair, "bear")
     assert pair.writes("one")
     assert pair.writes("other") == [], "it stands by"
+    assert is_ready(pair.operators["other"]) == "stands by"
 
     pair.operators["one"].kill()
     took = leads(pair, "other")

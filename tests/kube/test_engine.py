@@ -1,7 +1,7 @@
 """The engine: half an operator is none, and what it cannot finish it breaks off."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -97,14 +97,14 @@ async def test_the_death_of_a_worker_ends_the_whole() -> None:
 
     running = engine(Reconciler(die), Lists([[rental()]]))
     with pytest.raises(Died):
-        await asyncio.wait_for(running.run(FOUND, None), 5)
+        await asyncio.wait_for(running.run(FOUND), 5)
 
 
 async def test_the_end_of_what_runs_beside_ends_the_whole() -> None:
     running = engine(Reconciler(nothing), Lists())
     beside = asyncio.create_task(nothing())
     with pytest.raises(RuntimeError, match="never should"):
-        await asyncio.wait_for(running.run(FOUND, None, beside=[beside]), 5)
+        await asyncio.wait_for(running.run(FOUND, beside=[beside]), 5)
 
 
 async def test_what_takes_too_long_at_the_end_is_broken_off(
@@ -118,7 +118,7 @@ async def test_what_takes_too_long_at_the_end_is_broken_off(
         await asyncio.sleep(3600)
 
     running = engine(Reconciler(hang), Lists([[rental()]]))
-    run = asyncio.create_task(running.run(FOUND, None))
+    run = asyncio.create_task(running.run(FOUND))
     await asyncio.wait_for(begun.wait(), 5)
     running.stop()
     await asyncio.wait_for(run, 5)
@@ -167,8 +167,118 @@ async def test_from_time_to_time_all_that_lives_is_looked_at_whatever_was_heard(
     broken = errors.Unavailable("listing Rental", "no answer")
     lists = Lists([[live, over]], [broken], *([[live, over]] for _ in range(1000)))
     running = engine(reconciler, lists, sweep_seconds=0.01)
-    run = asyncio.create_task(running.run(FOUND, None))
+    run = asyncio.create_task(running.run(FOUND))
     await asyncio.wait_for(again.wait(), 5)
     running.stop()
     await asyncio.wait_for(run, 5)
     assert [key.name for key in reconciler.keys].count("over") == 1
+
+
+# --- What it tells of itself ---
+
+
+async def test_a_reconcile_that_cannot_be_broken_off_is_no_life(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "STUCK_SECONDS", 0.05)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def stuck() -> None:
+        begun.set()
+        await go_on.wait()
+
+    running = engine(Reconciler(stuck), Lists([[rental()]]))
+    run = asyncio.create_task(running.run(FOUND))
+    await asyncio.wait_for(begun.wait(), 5)
+    assert well(running) == {"watches", "workers", "reconciles"}
+    await comes_true(lambda: well(running) == {"watches", "workers"})
+    go_on.set()
+    await comes_true(lambda: well(running) == {"watches", "workers", "reconciles"})
+    running.stop()
+    await asyncio.wait_for(run, 5)
+
+
+async def comes_true(ask: Callable[[], bool]) -> None:
+    for _ in range(5000):
+        if ask():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it did not come true")
+
+
+def well(running: Engine) -> set[str]:
+    return {check.name for check in running.liveness() if check.ok}
+
+
+async def test_it_is_ready_once_caches_are_full_and_watches_open() -> None:
+    running = engine(Reconciler(nothing), Lists())
+    assert not any(check.ok for check in running.readiness() if check.name != "leadership")
+    run = asyncio.create_task(running.run(FOUND))
+    await comes_true(lambda: running.readiness()[0].ok)
+    assert [check.state for check in running.readiness()] == ["filled", "not open: Rental", "works"]
+    running._watches.heard("Rental")
+    assert all(check.ok for check in running.readiness())
+    running.stop()
+    await asyncio.wait_for(run, 5)
+
+
+# --- Leading, and leading no more ---
+
+
+class Lead:
+    """A leadership that is won and lost when the test says so."""
+
+    def __init__(self) -> None:
+        self.winning, self.losing = asyncio.Event(), asyncio.Event()
+        self.released = False
+
+    def leads(self) -> bool:
+        return self.winning.is_set() and not self.losing.is_set()
+
+    async def won(self) -> None:
+        await self.winning.wait()
+
+    async def lost(self) -> None:
+        await self.losing.wait()
+
+    async def release(self) -> None:
+        self.released = True
+
+
+async def test_who_stands_by_knows_and_does_nothing() -> None:
+    reconciler, lead = Reconciler(nothing), Lead()
+    running = engine(reconciler, Lists([[rental("a", uid="u1")]]), leadership=lead)
+    run = asyncio.create_task(running.run(FOUND))
+    await comes_true(lambda: running.readiness()[0].ok)
+    running.cache.put(rental("b", uid="u2"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert reconciler.keys == []
+    lead.winning.set()
+    await comes_true(lambda: {key.name for key in reconciler.keys} == {"a", "b"})
+    running.cache.put(rental("c", uid="u3"))
+    await comes_true(lambda: {key.name for key in reconciler.keys} == {"a", "b", "c"})
+    running.stop()
+    await asyncio.wait_for(run, 5)
+    assert lead.released
+
+
+async def test_who_leads_no_more_breaks_off_at_once() -> None:
+    """Given a reconcile that hangs, when the lead is lost, then nobody waits for its end."""
+    lead, ended = Lead(), asyncio.Event()
+    lead.winning.set()
+    begun = asyncio.Event()
+
+    async def hang() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+
+    running = engine(Reconciler(hang), Lists([[rental()]]), leadership=lead)
+    run = asyncio.create_task(running.run(FOUND))
+    await asyncio.wait_for(begun.wait(), 5)
+    lead.losing.set()
+    await asyncio.wait_for(run, module.FINISHING_SECONDS - 1)
+    assert ended.is_set()

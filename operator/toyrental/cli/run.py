@@ -54,13 +54,21 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
             " commas, such as `http://127.0.0.1:*`. Left out: none but the providers' own.",
         ),
     ] = "",
+    health: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TOYRENTAL_HEALTH",
+            metavar="ADDRESS",
+            help="Answer probes there, such as http://127.0.0.1:8080: /livez says whether a restart"
+            " is needed, /readyz whether it works or stands by. Left out: nothing listens.",
+        ),
+    ] = None,
     liveness: Annotated[
         str | None,
         typer.Option(
             envvar="TOYRENTAL_LIVENESS",
             metavar="ADDRESS",
-            help="Answer liveness probes there, such as http://127.0.0.1:8080/healthz."
-            " Left out: nothing listens.",
+            help="The same with another path for /livez, such as http://127.0.0.1:8080/healthz.",
         ),
     ] = None,
     metrics: Annotated[
@@ -133,6 +141,7 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
     """
     chosen = _contexts(contexts)
     metrics_address = _metrics_address(metrics)
+    probes = _probes(health, liveness)
     _leave_out("kubernetes", "rich")
     # What is imported here takes a second; --help shall not.
     import uvloop  # noqa: PLC0415
@@ -141,7 +150,7 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
     from toyrental.contexts import Context  # noqa: PLC0415
     from toyrental.kube.connection import NoConnection  # noqa: PLC0415
     from toyrental.kube.errors import ApiError  # noqa: PLC0415
-    from toyrental.operate import CannotRun, ElectionOptions, Options, operate  # noqa: PLC0415
+    from toyrental.operate import CannotRun, ElectionOptions, Options, ProbeOptions, operate  # noqa: PLC0415
 
     logs.set_up(log_format, log_level)
     options = Options(
@@ -149,7 +158,7 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
         contexts=tuple(Context(name) for name in chosen),
         namespaces=_split(namespaces),
         gateway_endpoints=_split(gateway_endpoints),
-        liveness_endpoint=liveness,
+        probes=ProbeOptions(*probes) if probes else None,
         metrics_address=metrics_address,
         sweep_seconds=sweep_seconds,
         election=ElectionOptions(
@@ -211,17 +220,38 @@ def _metrics_address(text: str | None) -> tuple[str, int] | None:
     """Return the host and the port of where metrics are shown, as `--metrics` gives them."""
     if text is None:
         return None
+    host, port, _ = _address(text, "--metrics", "http://127.0.0.1:9090/metrics", ("/metrics",))
+    return host, port
+
+
+def _probes(health: str | None, liveness: str | None) -> tuple[str, int, str] | None:
+    """Return the host and the port of where probes are answered, and the path of the first."""
+    if health and liveness:
+        raise typer.BadParameter(
+            "--liveness gives its address already; leave out one of the two",
+            param_hint="--health",
+        )
+    if liveness:
+        return _address(liveness, "--liveness", "http://127.0.0.1:8080/healthz")
+    if health:
+        host, port, _ = _address(health, "--health", "http://127.0.0.1:8080", ("", "/"))
+        return host, port, "/livez"
+    return None
+
+
+def _address(
+    text: str, flag: str, example: str, paths: tuple[str, ...] = ()
+) -> tuple[str, int, str]:
+    """Return the host, the port and the path of an address; with `paths`, one of these."""
     try:
         url = urlsplit(text)
         host, port = url.hostname, url.port
     except ValueError:
         url, host, port = urlsplit(""), None, None
-    if url.scheme != "http" or host is None or port is None or url.path != "/metrics":
-        raise typer.BadParameter(
-            f"{text} is not an address such as http://127.0.0.1:9090/metrics",
-            param_hint="--metrics",
-        )
-    return host, port
+    path_ok = url.path in paths if paths else url.path not in {"", "/", "/readyz"}
+    if url.scheme != "http" or host is None or port is None or not path_ok:
+        raise typer.BadParameter(f"{text} is not an address such as {example}", param_hint=flag)
+    return host, port, url.path
 
 
 def _split(text: str) -> tuple[str, ...]:

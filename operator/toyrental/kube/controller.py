@@ -75,12 +75,18 @@ class Controller:
         self._queue: WorkQueue[Key] = WorkQueue(metrics.QUEUE_SECONDS.labels(self.kind).observe)
         metrics.QUEUE_DEPTH.labels(self.kind).set_function(self._queue.__len__)
         self._idle: set[asyncio.Task[None]] = set()
+        self._begun: dict[Key, float] = {}
         self._stopping = False
 
     @property
     def kind(self) -> str:
         """The kind this controller reconciles."""
         return self._reconciler.kind
+
+    @property
+    def longest(self) -> float:
+        """For how many seconds the longest reconcile has been in hand; also for other threads."""
+        return max((time.monotonic() - begun for begun in tuple(self._begun.values())), default=0.0)
 
     def changed(
         self, before: Resource | None, after: Resource | None, written_for: Key | None
@@ -118,6 +124,7 @@ class Controller:
             try:
                 await self._reconcile(key)
             finally:
+                del self._begun[key]
                 self._queue.done(key)
 
     async def _next(self, when: asyncio.Event | None) -> Key:
@@ -141,7 +148,7 @@ class Controller:
         return context
 
     async def _reconcile(self, key: Key) -> None:
-        begun = time.monotonic()
+        begun = self._begun[key] = time.monotonic()
         with structlog.contextvars.bound_contextvars(**self._log_context(key)):
             result = await self._try(key)
         metrics.RECONCILES.labels(self.kind, result).inc()

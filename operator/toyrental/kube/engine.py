@@ -1,4 +1,4 @@
-"""kopf as the engine: it watches, discovers, signs in, answers probes, and ends on signals.
+"""kopf as the engine: it watches, discovers, signs in, and ends on signals.
 
 Its events only say "look again": they carry an object into the cache, whose listeners wake the
 controllers. kopf itself writes nothing. docs/decisions tells why.
@@ -9,7 +9,7 @@ import logging
 import random
 import signal
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
@@ -19,8 +19,9 @@ import kopf
 from toyrental.kube import connection
 from toyrental.kube.cache import Cache, Identity
 from toyrental.kube.client import Client
-from toyrental.kube.controller import Controller
+from toyrental.kube.controller import LONGEST_RECONCILE_SECONDS, Controller
 from toyrental.kube.errors import ApiError
+from toyrental.kube.health import Check
 from toyrental.kube.leadership import Leadership
 from toyrental.kube.listings import Listings
 from toyrental.kube.metrics import Watches
@@ -31,6 +32,12 @@ SWEEP_AGAIN_SECONDS = 5.0
 SIGN_IN_AGAIN_SECONDS = 5.0
 WATCH_AGAIN_SECONDS = 2.0
 WATCH_SECONDS = 60
+DEAD_WATCH_SECONDS = 180.0
+MINDING_SECONDS = 10.0
+DEAD_ANSWERS = 4
+"""How often in a row the API server has to answer: for longer than a watch pauses between tries."""
+
+STUCK_SECONDS = LONGEST_RECONCILE_SECONDS + 60
 FINISHING_SECONDS = 5.0
 ENDING_SECONDS = 7.0
 CANCEL_AGAIN_SECONDS = 0.2
@@ -95,6 +102,9 @@ class Engine:
         self._sweep_seconds = sweep_seconds
         self._watches = Watches(tuple(kind.SERVED.kind for kind in cache.kinds))
         self._listings = Listings(cache.kinds, self._sweep_until_done, self._watches.heard)
+        self._workers: list[asyncio.Task[None]] = []
+        self._dead_watches: list[str] = []
+        self._filled = False
         self._working = asyncio.Event()
         self._stop = asyncio.Event()
         cache.listen(self._wake)
@@ -107,10 +117,7 @@ class Engine:
                 controller.changed(before, after, written_for)
 
     async def run(
-        self,
-        found: kopf.ConnectionInfo,
-        liveness_endpoint: str | None,
-        beside: Iterable[asyncio.Task[None]] = (),
+        self, found: kopf.ConnectionInfo, beside: Iterable[asyncio.Task[None]] = ()
     ) -> None:
         """Fill the cache and watch; work while this process leads. Ends when told to, or it lost.
 
@@ -124,20 +131,22 @@ class Engine:
             filling.cancel()
             return
         await filling
-        workers = [w for each in self._controllers for w in each.start(self._working)]
+        self._filled = True
+        self._workers = [w for each in self._controllers for w in each.start(self._working)]
         sweeping = asyncio.create_task(self._sweep_now_and_then())
+        minding = asyncio.create_task(self._mind_watches())
         leading = asyncio.create_task(self._lead())
-        finishing = asyncio.create_task(self._finish(workers, leading))
+        finishing = asyncio.create_task(self._finish(leading))
         # The last of all: kopf takes every task that is younger than its run for its own.
-        watching = asyncio.create_task(self._watch(found, liveness_endpoint))
-        endless: list[asyncio.Task[Any]] = [sweeping, *workers, *beside]
+        watching = asyncio.create_task(self._watch(found))
+        endless: list[asyncio.Task[Any]] = [sweeping, minding, *self._workers, *beside]
         ends: list[asyncio.Task[Any]] = [told, leading, finishing, watching]
         await asyncio.wait([*ends, *endless], return_when=asyncio.FIRST_COMPLETED)
         dead = [] if told.done() else [task for task in endless if task.done()]
         self._stop.set()
         await asyncio.gather(finishing, watching)
-        sweeping.cancel()
-        told.cancel()
+        for task in (sweeping, minding, told):
+            task.cancel()
         for task in dead:
             await task
             raise RuntimeError("a task ended that never should")
@@ -158,9 +167,7 @@ class Engine:
         for controller in self._controllers:
             controller.look_at(self._cache.keys(controller.kind))
 
-    async def _finish(
-        self, workers: Collection[asyncio.Task[None]], leading: asyncio.Task[None]
-    ) -> None:
+    async def _finish(self, leading: asyncio.Task[None]) -> None:
         """When told to stop, have the workers finish what is in hand, and others take over.
 
         What takes too long, such as a provider that does not answer, is broken off as a crash
@@ -169,10 +176,10 @@ class Engine:
         await self._stop.wait()
         for controller in self._controllers:
             controller.stop()
-        ended = asyncio.gather(*workers, return_exceptions=True)
+        ended = asyncio.gather(*self._workers, return_exceptions=True)
         either: list[asyncio.Future[Any]] = [ended, leading]
         await asyncio.wait(either, timeout=FINISHING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        for worker in workers:
+        for worker in self._workers:
             worker.cancel()
         await ended
         leading.cancel()
@@ -180,17 +187,17 @@ class Engine:
             await leading
         await self._leadership.release()
 
-    async def _watch(self, found: kopf.ConnectionInfo, liveness_endpoint: str | None) -> None:
+    async def _watch(self, found: kopf.ConnectionInfo) -> None:
         """Run kopf until it is told to stop; should it fail, begin anew."""
         while not self._stop.is_set():
             try:
-                await self._run_kopf(found, liveness_endpoint)
+                await self._run_kopf(found)
             except Exception as error:  # noqa: BLE001 - whatever it was, the shops stay open
                 logger.error("watching failed and is begun anew: %s", error)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), WATCH_AGAIN_SECONDS)
 
-    async def _run_kopf(self, found: kopf.ConnectionInfo, liveness_endpoint: str | None) -> None:
+    async def _run_kopf(self, found: kopf.ConnectionInfo) -> None:
         """Watch until told to stop: caches are full and controllers work when it begins."""
         ours = asyncio.all_tasks()
         sign_in = connection.SignIn(found, self._listings)
@@ -200,7 +207,6 @@ class Engine:
             standalone=True,
             clusterwide=not self._scope.named,
             namespaces=self._scope.named,
-            liveness_endpoint=liveness_endpoint,
             stop_flag=self._stop,
         )
         heed_signals(self._told_to_stop)
@@ -238,6 +244,51 @@ class Engine:
             self._cache.drop(key, Identity(metadata["uid"], metadata["resourceVersion"]))
             return
         self._cache.put(raw)
+
+    async def _mind_watches(self) -> None:
+        """Find out from time to time whether a watch is dead.
+
+        That is one of which nothing is heard though the API server has answered for a while. As
+        long as that does not answer, no watch is to blame, and a restart would help nobody.
+        """
+        answers = 0
+        while True:
+            await asyncio.sleep(MINDING_SECONDS)
+            silent = self._watches.silent(DEAD_WATCH_SECONDS)
+            answers = answers + 1 if silent and await self._api_server_answers() else 0
+            dead = silent if answers >= DEAD_ANSWERS else []
+            if dead and dead != self._dead_watches:
+                logger.error("the watches of %s are dead", ", ".join(dead))
+            self._dead_watches = dead
+
+    async def _api_server_answers(self) -> bool:
+        try:
+            await self._client.served_kinds()
+        except ApiError:
+            return False
+        return True
+
+    def liveness(self) -> list[Check]:
+        """Return what has to be well, or else nothing but a restart helps."""
+        dead = ", ".join(self._dead_watches)
+        working = sum(not worker.done() for worker in self._workers)
+        all_work = working == len(self._workers) or self._stop.is_set()
+        longest = max((each.longest for each in self._controllers), default=0.0)
+        return [
+            Check("watches", not dead, f"nothing is heard of {dead}" if dead else "heard of"),
+            Check("workers", all_work, f"{working} of {len(self._workers)}"),
+            Check("reconciles", longest <= STUCK_SECONDS, f"the longest has taken {longest:.0f} s"),
+        ]
+
+    def readiness(self) -> list[Check]:
+        """Return what has to be so before this process works, or stands by to."""
+        unopened = ", ".join(sorted(self._watches.unopened))
+        role = "works" if self._leadership.leads() else "stands by"
+        return [
+            Check("caches", self._filled, "filled" if self._filled else "being filled"),
+            Check("watches", not unopened, f"not open: {unopened}" if unopened else "open"),
+            Check("leadership", ok=True, state=role),
+        ]
 
     async def _sweep_now_and_then(self) -> None:
         """Look at everything anew from time to time, whatever has or has not been heard of it.

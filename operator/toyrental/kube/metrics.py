@@ -102,16 +102,22 @@ class Watches:
 
     def __init__(self, kinds: tuple[str, ...]) -> None:
         self._heard = dict.fromkeys(kinds, time.monotonic())
+        self.unopened = set(kinds)
         for kind in kinds:
             WATCH_AGE.labels(kind).set_function(partial(self.age, kind))
 
     def heard(self, kind: str) -> None:
         """Note that the watch of a kind lives."""
         self._heard[kind] = time.monotonic()
+        self.unopened.discard(kind)
 
     def age(self, kind: str) -> float:
         """Return for how many seconds nothing was heard of it."""
         return time.monotonic() - self._heard[kind]
+
+    def silent(self, seconds: float) -> list[str]:
+        """Return the kinds of which nothing was heard for so long."""
+        return [kind for kind in self._heard if self.age(kind) > seconds]
 
 
 async def measure_lag() -> None:
