@@ -6,6 +6,7 @@ Each goes through a proxy of its own, which knows what it wrote, and when.
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,24 +152,24 @@ def test_a_leader_that_is_cut_off_from_the_lease_stops_before_the_other_begins(
 ) -> None:
     """It could write on: only its own rule keeps it from that. Then it stands by, and may lead."""
     shop, proxy = pair.shop, pair.proxies["one"]
-    toys = [f"toy-{number}" for number in range(8)]
+    lives: list[Life] = []
     proxy.plan = lambda request: Harm.lose() if request.resource == "leases" else None
     cut_off = time.monotonic()
-    lives: list[Life] = []
 
     def busy() -> bool:
-        if len(lives) < len(toys):
-            shop.create(objects.toy(toys[len(lives)]))
-            lives.append(Life(shop, f"order-{len(lives)}", toys[len(lives)]).happy())
-        over = advance(look_at(shop), lives)
-        return over and len(lives) == len(toys) and pair.leader == "other"
+        """Have more and more to do, until the other one leads; then have it end."""
+        others = pair.leader == "other"
+        if not others:
+            shop.create(objects.toy(f"toy-{len(lives)}"))
+            lives.append(Life(shop, f"order-{len(lives)}", f"toy-{len(lives)}").happy())
+        return advance(look_at(shop), lives) and others
 
     eventually(busy, within=90, explain=lambda: "\n".join(map(str, lives)))
     rents(pair, "bear")
     last = max(request.at for request in pair.writes("one"))
     first = min(request.at for request in pair.writes("other"))
     print(f"cut off, it wrote for {last - cut_off:.1f} s; {first - last:.1f} s later the other did")
-    assert last < first
+    assert cut_off < last < first
     assert last < cut_off + RENEW_DEADLINE_SECONDS + 2
     assert "leads no more" in pair.operators["one"].log
     assert pair.operators["one"].running
@@ -203,5 +204,13 @@ def test_a_leader_that_was_paused_writes_nothing_when_it_goes_on(
     assert late == []
     rents(pair, "bear")
     eventually(lambda: audit(shop, simulator.ledger()))
-    for operator in (one, pair.operators["other"]):
-        assert operator.terminate() == 0
+    assert one.terminate() == 0
+
+    # And the API server hangs, then the leader ends in time, its Lease left to run out
+    go_on = threading.Event()
+    pair.proxies["other"].plan = lambda _: Harm.hold(go_on)
+    try:
+        assert pair.operators["other"].terminate() == 0
+    finally:
+        go_on.set()
+    assert "left to run out" in pair.operators["other"].log

@@ -1,0 +1,114 @@
+"""N5: each part of the business is a process of its own, is upgraded, and fails, by itself.
+
+What is lost when a part is down for good is told in test_requirements.py (N2).
+"""
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from dev.cluster import Cluster
+from tests.e2e.business import Business
+from tests.e2e.conftest import check_all
+from tests.support import Shop, eventually, objects
+from tests.support.audit import audit
+from tests.support.operator import OperatorProcess, SimulatorProcess
+from toyrental.cli.run import CONTEXTS
+from toyrental.dashboards.models import Dashboard
+from toyrental.repairs.models import RepairTicket
+from toyrental.stores.models import ToyPhase
+
+Parts = dict[str, OperatorProcess]
+
+
+@pytest.fixture
+def parts(cluster: Cluster, own_shop: Shop, tmp_path: Path) -> Iterator[Parts]:
+    """Give five processes, one a context, each of which leads by a Lease of its own."""
+    flags = ("--leader-election", f"--lease-namespace={own_shop.name}")
+    parts = {
+        name: OperatorProcess(
+            cluster, tmp_path, *flags, namespaces=[own_shop.name], contexts=[name], name=name
+        )
+        for name in CONTEXTS
+    }
+    try:
+        with ThreadPoolExecutor() as all_at_once:
+            list(all_at_once.map(OperatorProcess.start, parts.values()))
+        yield parts
+    finally:
+        for part in parts.values():
+            part.close()
+
+
+@contextlib.contextmanager
+def upgraded(part: OperatorProcess) -> Iterator[None]:
+    """Stop a part in good order, and start it again at the end."""
+    assert part.terminate() == 0
+    yield
+    part.start()
+
+
+def test_n5_five_processes_serve_one_shop_and_each_comes_and_goes_by_itself(
+    parts: Parts, own_shop: Shop, own_simulator: SimulatorProcess
+) -> None:
+    business = Business(own_shop, own_simulator)
+    business.opens()
+    business.registers("bear", "boat")
+    own_shop.create(objects.dashboard())
+    leases = {lease["metadata"]["name"] for lease in own_shop.api.find("Lease", own_shop.name)}
+    assert leases == {f"toyrental-{name}" for name in CONTEXTS}
+
+    with upgraded(parts["rentals"]):
+        # When rentals are down, then orders are taken, and stock is kept
+        business.takes_order("first", toy="bear")
+        business.registers("blocks")
+    business.order_becomes("first", "Paid")
+
+    # When payments crash, then toys are booked; they are paid for as soon as another process leads
+    parts["payments"].kill()
+    second = business.takes_order("second", toy="boat")
+    business.order_becomes("second", "Reserved", Booked="True")
+    business.never_charged(second)
+    parts["payments"].start()
+    business.approves("first")
+    business.order_becomes("first", "Rented")
+    business.order_becomes("second", "Paid")
+
+    with upgraded(parts["stores"]):
+        # When stores are down, then paid orders are handed over, and brought back
+        business.approves("second")
+        business.order_becomes("second", "Rented")
+        own_shop.create(objects.toy("ball"))
+    business.toy_becomes("ball", "Available")
+
+    with upgraded(parts["repairs"]):
+        # When repairs are down, then a damaged toy is taken out of service, with a ticket
+        damaged = business.gets_back("first", "Damaged")
+        business.toy_becomes("bear", "Damaged")
+        assert own_shop.get(RepairTicket, damaged.uid).status.phase is None
+    business.resolves(damaged.uid, "Repaired")
+    business.toy_becomes("bear", "Available")
+
+    with upgraded(parts["dashboards"]):
+        # When dashboards are down, then everything else goes on
+        business.gets_back("second")
+        business.toy_becomes("boat", "Available")
+    business.wait(Dashboard, "shop", lambda seen: available(seen) == 4)
+
+    # Then nothing is lost, and nothing was done twice
+    eventually(lambda: audit(own_shop, own_simulator.ledger()))
+    check_all(own_shop)
+    for part in parts.values():
+        assert part.running
+        assert "Traceback" not in part.log
+    with ThreadPoolExecutor() as all_at_once:
+        assert set(all_at_once.map(OperatorProcess.terminate, parts.values())) == {0}
+
+
+def available(dashboard: Dashboard) -> int:
+    toys = dashboard.status.toys
+    counts = {each.phase: each.count for each in toys.by_phase} if toys else {}
+    return counts.get(ToyPhase.AVAILABLE, 0)
