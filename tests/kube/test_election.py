@@ -342,6 +342,20 @@ def test_a_lease_that_is_deleted_when_its_holder_is_gone_is_waited_out() -> None
     in_no_time(election)
 
 
+def test_a_lease_written_by_hand_is_heeded_until_it_is_deleted() -> None:
+    async def election() -> None:
+        held = Held()
+        held.put(Lease("a person", seconds=3600))
+        one = Candidate("one", Line(held))
+        await alive(one, until=lambda: now() > 300, within=400)
+        assert one.terms == []
+        held.lease = None
+        await alive(one, until=leads(one))
+        assert one.terms[0] < 300 + LEASE_SECONDS + LOOK_SECONDS + 1
+
+    in_no_time(election)
+
+
 @pytest.mark.parametrize("holder", ["", "somebody else"])
 def test_a_holder_changed_by_hand_ends_the_lead_before_another_begins(holder: str) -> None:
     async def election() -> None:

@@ -36,6 +36,15 @@ CASES = {
     "ToyrentalOperatorDown": Case(
         {"toyrental_build_info": "1x9 stale _x19 1x30"}, quiet=12, fires=18, over=31
     ),
+    "ToyrentalNobodyLeads": Case(
+        {
+            'toyrental_leader{lease="toyrental-operator",pod="a"}': "1x9 0x20 0x30",
+            'toyrental_leader{lease="toyrental-operator",pod="b"}': "0x9 0x20 1x30",
+        },
+        quiet=10,
+        fires=25,
+        over=31,
+    ),
     "ToyrentalNotReconciling": Case(
         {
             'toyrental_queue_depth{kind="Rental"}': "5x100",

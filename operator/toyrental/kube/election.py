@@ -69,11 +69,15 @@ class Election:
     def saw(self, lease: Lease | None, now: float) -> None:
         """Take in what the API server holds, or that it holds none.
 
-        Of a Lease that was deleted the time is waited out all the same, if it was known.
+        Of a Lease that was deleted the time is waited out all the same, if it was known; but no
+        longer than a holder may work.
         """
         self._in_doubt = False
         before, self.known = self.known, lease
-        if lease is None or (before is not None and before.version == lease.version):
+        if lease is None:
+            self._free_from = min(self._free_from, now + LEASE_SECONDS)
+            return
+        if before is not None and before.version == lease.version:
             return
         ours = lease.holder == self.identity
         if not ours:
