@@ -11,6 +11,8 @@ from pathlib import Path
 import filelock
 import platformdirs
 
+PATIENCE_SECONDS = 300
+
 
 class NotToBeHad(Exception):
     """A program is not here, and cannot be had; `str()` says why and what to do."""
@@ -56,9 +58,13 @@ def _needed(package: str) -> Iterable[str]:
 def _run(*command: str, of: Path | None = None) -> str:
     remedy = "install the program, or run `apt-get update` as root so that its package is found"
     try:
-        done = subprocess.run(command, cwd=of, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=of, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+        )
     except FileNotFoundError:
         raise NotToBeHad(f"there is no {command[0]} here; {remedy}") from None
     except subprocess.CalledProcessError as error:
         raise NotToBeHad(f"{' '.join(command)}: {error.stderr.strip()}; {remedy}") from error
+    except subprocess.TimeoutExpired as error:
+        raise NotToBeHad(f"{error}; {remedy}") from error
     return done.stdout

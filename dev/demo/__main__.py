@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -14,6 +15,7 @@ import typer
 from dev.cluster import Cluster, ClusterError, bring_up, manifests, processes, programs
 from dev.cluster.layout import Layout
 from dev.cluster.select import release
+from dev.debian import NotToBeHad
 from dev.demo import epilogue, house
 from dev.demo.screen import Screen
 from dev.demo.stage import Stage, StageError
@@ -42,12 +44,12 @@ def demo(
     started = time.monotonic()
     with _for_people(screen, layout):
         cluster = bring_up(layout.root, apply=manifests.present(), console=screen.console)
-        with _a_shop(cluster, layout, screen) as stage:
+        with _a_shop(cluster, layout, screen) as stage, _sights(stage, layout) as sights:
             stage.play(SCENES, step=step)
             epilogue.sums(stage)
             screen.say(f"\nAll that took {time.monotonic() - started:.0f} s.", style="bold")
             if cluster.kind != "existing":
-                epilogue.what_next(stage, layout)
+                epilogue.what_next(stage, layout, *(sight.result() for sight in sights))
 
 
 @contextlib.contextmanager
@@ -70,6 +72,33 @@ def _a_shop(cluster: Cluster, layout: Layout, screen: Screen) -> Iterator[Stage]
             finally:
                 programs.stop(layout)
                 release(layout)
+
+
+@contextlib.contextmanager
+def _sights(stage: Stage, layout: Layout) -> Iterator[list[Future[str]]]:
+    """Start what shows the shop, beside the story: the board, and a Prometheus.
+
+    What is gone at the end anyway, on somebody else's cluster, is not begun.
+    """
+    with ThreadPoolExecutor() as pool:
+        if stage.cluster.kind == "existing":
+            yield []
+            return
+        yield [
+            pool.submit(house.start_board, layout, stage.cluster, stage.namespace),
+            pool.submit(_prometheus, layout),
+        ]
+
+
+def _prometheus(layout: Layout) -> str:
+    """Return how to ask Prometheus, or why there is none: the demo does not need it.
+
+    Debian's has no pages of its own unless it is installed.
+    """
+    try:
+        return f"curl -s {house.start_prometheus(layout)}/api/v1/alerts"
+    except NotToBeHad as error:
+        return f"none: {error}"
 
 
 @contextlib.contextmanager

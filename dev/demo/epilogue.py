@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from dev.cluster.layout import Layout
-from dev.demo.house import TOYRENTAL, metrics_url
+from dev.demo.house import OWNER, TOYRENTAL, metrics_url
 from dev.demo.stage import Stage, StageError, change_of
 
 
@@ -43,8 +43,8 @@ def _sum(entries: Iterable[dict[str, Any]]) -> int:
     return sum(entry["amount"] for entry in entries)
 
 
-def what_next(stage: Stage, layout: Layout) -> None:
-    """Say how to go on by oneself."""
+def what_next(stage: Stage, layout: Layout, board: str, prometheus: str) -> None:
+    """Say how to go on by oneself; `board` and `prometheus` say where these are."""
     rows = (
         ("approve the order", _patch("rental you-train", approval={"decision": "Approved"})),
         ("take on the repair", _patch("repairticket bobby-car-wheel", assignee="you")),
@@ -52,7 +52,10 @@ def what_next(stage: Stage, layout: Layout) -> None:
         ("the life of one order", "kubectl describe rental ryu-bike"),
         ("what can be asked for", "kubectl explain rental.spec"),
         ("the shop in numbers", "kubectl get dashboard shop -o yaml"),
-        ("what Prometheus would see", f"curl -s {metrics_url(layout)}"),
+        ("the shop on a web page", board),
+        ("a token to sign in there", f"kubectl create token {OWNER}"),
+        ("the operator's metrics", f"curl -s {metrics_url(layout)}"),
+        ("alerts, of Prometheus", prometheus),
         ("the provider's books", f"curl -s {stage.simulator}/ledger"),
         ("the proof of it all", "make test"),
         ("stop it, remove its data", "make down"),

@@ -1,4 +1,4 @@
-"""What must be there before the story begins: payment simulator, operator, an empty shop."""
+"""What the story needs, payment simulator and operator, and what shows it, board and Prometheus."""
 
 import itertools
 import json
@@ -6,18 +6,25 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from dev import prometheus
 from dev.cluster import Cluster, programs
 from dev.cluster.layout import Layout
+from dev.cluster.ports import free
 
 TOYRENTAL = Path(sys.executable).with_name("toyrental")
 USUAL_PORT = 8790
 """Where the payment gateway of the samples looks for the simulator."""
 USUAL_METRICS_PORT = 9090
 """Where the operator shows its metrics."""
+USUAL_BOARD_PORT = 8795
+USUAL_PROMETHEUS_PORT = 9095
+OWNER = "owner"
+"""The service account that runs the shop, and signs in at the board."""
 SHOP = "toy-library"
 
 
@@ -48,6 +55,37 @@ def start_operator(layout: Layout, cluster: Cluster, *, only: str = "") -> None:
     )
 
 
+def start_board(layout: Layout, cluster: Cluster, namespace: str) -> str:
+    """Start the board for one shop, and return where it is. Raises ClusterError."""
+    port = USUAL_BOARD_PORT if _is_free(USUAL_BOARD_PORT) else 0
+    flags = (f"--kubeconfig={cluster.kubeconfig}", f"--namespaces={namespace}", f"--port={port}")
+    _start(layout, "board", "board", *flags, ready=lambda said: "The board is at" in said)
+    said = programs.log(layout, "board").read_text()
+    return next(word for word in said.split() if word.startswith("http://"))
+
+
+def start_prometheus(layout: Layout) -> str:
+    """Start a Prometheus that scrapes the operator each second, and return where it is.
+
+    Where this machine has none it is downloaded first. Raises NotToBeHad and ClusterError.
+    """
+    program = prometheus.programs().prometheus
+    port = USUAL_PROMETHEUS_PORT if _is_free(USUAL_PROMETHEUS_PORT) else free(1)[0]
+    flags = prometheus.configure(
+        programs.directory(layout) / "prometheus",
+        urlsplit(metrics_url(layout)).netloc,
+        prometheus.rules(),
+    )
+    programs.start(
+        layout,
+        "prometheus",
+        [str(program), *flags, f"--web.listen-address=127.0.0.1:{port}"],
+        os.environ,
+        ready=lambda said: prometheus.READY in said,
+    )
+    return f"http://127.0.0.1:{port}"
+
+
 def metrics_url(layout: Layout) -> str:
     """Return where the operator shows its metrics, from what it said at its start."""
     said = programs.log(layout, "operator").read_text()
@@ -69,15 +107,20 @@ def close_shop(cluster: Cluster, namespace: str) -> None:
     cluster.run_kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=60s")
 
 
-def _start(layout: Layout, name: str, *arguments: str) -> None:
-    ready = {"listening", "ready"}
+def _is_ready(said: str) -> bool:
+    return any(record.get("event") in {"listening", "ready"} for record in _records(said))
+
+
+def _start(
+    layout: Layout, name: str, *arguments: str, ready: Callable[[str], bool] = _is_ready
+) -> None:
     programs.start(
         layout,
         name,
         [sys.executable, str(TOYRENTAL), *arguments, "--log-format=json"],
         # No flag but those above, whatever the user has set for programs of their own.
         {name: value for name, value in os.environ.items() if not name.startswith("TOYRENTAL_")},
-        ready=lambda said: any(record.get("event") in ready for record in _records(said)),
+        ready=ready,
     )
 
 

@@ -4,7 +4,7 @@ Everything in it is done by kubectl, as people would; what the operator then doe
 happens. A scene goes on once the shop is as it should be, never after some time.
 """
 
-from dev.demo.house import USUAL_PORT
+from dev.demo.house import OWNER, USUAL_PORT
 from dev.demo.stage import Stage
 
 TOYS = 12
@@ -13,11 +13,15 @@ TOYS = 12
 def a_shop_opens(shop: Stage) -> None:
     """A shop opens.
 
-    A namespace is a shop. It has a policy (a Store), a provider that takes its payments (here a
-    simulator: no money moves), and a dozen toys.
+    A namespace is a shop. It has somebody who runs it, a policy (a Store), a provider that takes
+    its payments (here a simulator: no money moves), and a dozen toys.
     """
     shop.kubectl("create", "namespace", shop.namespace)
     shop.kubectl("config", "set-context", "--current", f"--namespace={shop.namespace}", quiet=True)
+    shop.kubectl("create", "serviceaccount", OWNER, quiet=True)
+    owner = f"--serviceaccount={shop.namespace}:{OWNER}"
+    role = "--clusterrole=toyrental-store-owner"
+    shop.kubectl("create", "rolebinding", OWNER, role, owner, quiet=True)
     shop.apply("00-shop.yaml")
     if not shop.simulator.endswith(f":{USUAL_PORT}"):
         shop.patch("paymentgateway/simulator", simulator={"endpoint": shop.simulator})

@@ -5,14 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from dev.cluster import Cluster
 from dev.cluster.layout import Layout
 from dev.cluster.manifests import REPOSITORY
-from dev.cluster.programs import directory, running
+from dev.cluster.programs import directory, running, stop
+from dev.demo import house
 from dev.demo.record import BEGIN, END, PAGE, README, best_of, commands
-from tests.support import Api
+from tests.support import Api, Shop, eventually
+from tests.support.prometheus import programs_or_skip
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,23 @@ def test_it_leaves_nothing_on_the_machine(played: str, state_dir: Path) -> None:
     assert running(layout) == []
     assert not directory(layout).exists()
     assert not layout.kubeconfig.exists()
+
+
+def test_board_and_prometheus_run_until_it_is_taken_down(
+    cluster: Cluster, shop: Shop, tmp_path: Path
+) -> None:
+    """Given a demo of one's own, then both are there; `make down` ends them."""
+    programs_or_skip()
+    layout = Layout(tmp_path)
+    try:
+        house.start_operator(layout, cluster, only=shop.name)
+        board = house.start_board(layout, cluster, shop.name)
+        assert "Your token" in httpx.get(board, trust_env=False, follow_redirects=True).text
+        query = f"{house.start_prometheus(layout)}/api/v1/query?query=toyrental_build_info"
+        eventually(lambda: httpx.get(query, trust_env=False).json()["data"]["result"])
+    finally:
+        assert stop(layout) == ["board", "operator", "prometheus"]
+    assert running(layout) == []
 
 
 def test_the_recorded_run_is_played_so_today(played: str) -> None:

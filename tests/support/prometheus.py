@@ -5,15 +5,13 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
-from dev.cluster.manifests import REPOSITORY
 from dev.cluster.ports import free
 from dev.debian import NotToBeHad
-from dev.prometheus import Programs, programs
+from dev.prometheus import MONITORING, READY, Programs, configure, programs, rules
 from tests.support.operator import Process
 
-MONITORING = REPOSITORY / "manifests" / "monitoring"
+__all__ = ["MONITORING", "PrometheusProcess", "alerts", "programs_or_skip", "rules"]
 
 
 def programs_or_skip() -> Programs:
@@ -22,12 +20,6 @@ def programs_or_skip() -> Programs:
         return programs()
     except NotToBeHad as error:
         pytest.skip(str(error))
-
-
-def rules() -> dict[str, Any]:
-    """Return the groups of rules of manifests/monitoring, as Prometheus itself reads them."""
-    resource = yaml.safe_load((MONITORING / "alerts.yaml").read_text())
-    return {"groups": resource["spec"]["groups"]}
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -41,34 +33,17 @@ class PrometheusProcess(Process):
     def __init__(self, directory: Path, target_port: int) -> None:
         (port,) = free(1)
         self.url = f"http://127.0.0.1:{port}"
-        super().__init__(
-            "prometheus",
-            directory,
-            f"--config.file={directory / 'prometheus.yml'}",
-            f"--storage.tsdb.path={directory / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        )
-        self.program = programs_or_skip().prometheus
         impatient = rules()
         for group in impatient["groups"]:
             for rule in group["rules"]:
                 rule.pop("for", None)
-        config = {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-            "rule_files": ["rules.yml"],
-            "scrape_configs": [
-                {
-                    "job_name": "toyrental-operator",
-                    "honor_labels": True,
-                    "static_configs": [{"targets": [f"127.0.0.1:{target_port}"]}],
-                }
-            ],
-        }
-        (directory / "rules.yml").write_text(yaml.safe_dump(impatient))
-        (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
+        flags = configure(directory, f"127.0.0.1:{target_port}", impatient)
+        address = f"--web.listen-address=127.0.0.1:{port}"
+        super().__init__("prometheus", directory, *flags, address)
+        self.program = programs_or_skip().prometheus
 
     def ready(self, log: str) -> bool:
-        return "Server is ready to receive web requests" in log
+        return READY in log
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return what an expression gives now: a list of `{"metric": labels, "value": [t, text]}`.
