@@ -82,6 +82,7 @@ async def operate(options: Options) -> None:
     asyncio.get_running_loop().set_exception_handler(_log_unless_closing)
     with ExitStack() as stack:
         health = Health()
+        beating = asyncio.create_task(health.beat())
         if options.probes is not None:
             _answer_probes(stack, options.probes, health)
         if options.metrics_address is not None:
@@ -92,7 +93,6 @@ async def operate(options: Options) -> None:
         stop = asyncio.Event()
         heed_signals(stop)
         logger.info("running %s", ", ".join(options.contexts))
-        beating = asyncio.create_task(health.beat())
         while not stop.is_set():
             await _operate(options, lease, found, stop, health)
         beating.cancel()

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from dev.cluster import Cluster
+from tests.e2e.test_metrics import FREE_PORT, scrape
 from tests.faults.lives import Life, advance, look_at
 from tests.support import Api, Shop, eventually, objects
 from tests.support.audit import audit
@@ -43,6 +44,7 @@ class Pair:
             f"--kubeconfig={kubeconfig}",
             "--leader-election",
             "--health=http://127.0.0.1:0",
+            FREE_PORT,
             f"--lease-namespace={self.shop.name}",
             f"--identity={name}",
         )
@@ -114,6 +116,11 @@ def test_the_other_leads_when_the_leader_is_gone(
     assert pair.writes("one")
     assert pair.writes("other") == [], "it stands by"
     assert is_ready(pair.operators["other"]) == "stands by"
+    told = [scrape(operator) for operator in pair.operators.values()]
+    assert [each.value("toyrental_leader", lease=LEASE) for each in told] == [1, 0]
+    assert [each.value("toyrental_shop_toys") for each in told] == [1, 0], "no toy counts twice"
+    assert told[0].value("toyrental_gateway_ready") == 1
+    assert "toyrental_gateway_ready" not in {s.name for f in told[1].values() for s in f.samples}
 
     pair.operators["one"].kill()
     took = leads(pair, "other")

@@ -174,6 +174,22 @@ async def test_from_time_to_time_all_that_lives_is_looked_at_whatever_was_heard(
     assert [key.name for key in reconciler.keys].count("over") == 1
 
 
+async def test_it_can_be_stopped_while_caches_cannot_be_filled() -> None:
+    class Hangs(Lists):
+        async def list(self, *_: Any) -> AsyncIterator[dict[str, Any]]:
+            begun.set()
+            await asyncio.Event().wait()
+            yield {}
+
+    begun = asyncio.Event()
+    running = engine(Reconciler(nothing), Hangs())
+    run = asyncio.create_task(running.run(FOUND))
+    await asyncio.wait_for(begun.wait(), 5)
+    assert not running.readiness()[0].ok
+    running.stop()
+    await asyncio.wait_for(run, 5)
+
+
 # --- What it tells of itself ---
 
 

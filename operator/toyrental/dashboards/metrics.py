@@ -1,7 +1,7 @@
 """The shops in numbers, from the read model of the Dashboards."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -69,10 +69,14 @@ _PLAIN = {
 
 
 class Shops(Collector):
-    """The numbers of every shop at the moment of a scrape, which comes in a thread of its own."""
+    """The numbers of every shop at the moment of a scrape, which comes in a thread of its own.
+
+    Who stands by (`works` says no) tells nothing: of two that tell, sums would be double.
+    """
 
     def __init__(self) -> None:
         self.model = ReadModel()
+        self.works: Callable[[], bool] = lambda: True
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """Return the metrics without a value."""
@@ -81,7 +85,7 @@ class Shops(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Return the metrics of all shops; every phase is there, 0 included."""
         by_fact, plain = self._by_fact(), self._plain()
-        for shop in self.model.shops:
+        for shop in self.model.shops if self.works() else ():
             sums = self.model.of_shop(shop)
             for (what, value), count in _flat(sums).items():
                 by_fact[what].add_metric([shop, value], count)
@@ -120,9 +124,9 @@ SHOPS = Shops()
 REGISTRY.register(SHOPS)
 
 
-def show(model: ReadModel, unshown: dict[Key, list[float]]) -> None:
+def show(model: ReadModel, unshown: dict[Key, list[float]], works: Callable[[], bool]) -> None:
     """Have the metrics tell of this read model, and of changes that wait to be shown."""
-    SHOPS.model = model
+    SHOPS.model, SHOPS.works = model, works
     OLDEST_CHANGE.set_function(
         lambda: max((time.monotonic() - came[0] for came in list(unshown.values())), default=0)
     )

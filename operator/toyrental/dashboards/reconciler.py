@@ -33,7 +33,7 @@ class DashboardReconciler:
         self._written: dict[Key, datetime] = {}
         self._unshown: dict[Key, list[float]] = {}
         cache.listen(lambda before, after, _: self._model.change(before, after))
-        metrics.show(self._model, self._unshown)
+        metrics.show(self._model, self._unshown, works=writer.leads)
 
     def wakes(self, before: Resource | None, after: Resource | None) -> Iterable[Key]:
         """Return the shop's Dashboards, but for those that are about to be looked at anyway."""

@@ -31,7 +31,7 @@ class Writer:
         self._client = client
         self._cache = cache
         self._recorder = recorder
-        self._leads = leads
+        self.leads = leads
 
     async def write(self, write: Write, by: Key) -> None:
         """Do what was decided for `by`.
@@ -41,7 +41,7 @@ class Writer:
         object that is there already is taken into the cache: the next decision looks at whose it
         is.
         """
-        if not self._leads():
+        if not self.leads():
             raise errors.NotLeading(f"writing {write.after.key}", "this process leads no more")
         if write.before is None:
             await self._create(write.after, by)

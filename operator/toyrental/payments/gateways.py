@@ -10,7 +10,7 @@ from toyrental.payments.circuit import Clock
 from toyrental.payments.credentials import Credentials, ReadSecret, read_none
 from toyrental.payments.guard import Guard, GuardedProvider
 from toyrental.payments.keyed import KeyedProvider
-from toyrental.payments.metrics import MeasuredProvider, Place
+from toyrental.payments.metrics import GATEWAYS, MeasuredProvider, Place
 from toyrental.payments.models import PaymentGateway, PaymentGatewaySpec
 from toyrental.payments.providers import simulator, stripe, toss
 from toyrental.payments.providers.http import is_endpoint
@@ -96,7 +96,8 @@ class Gateways:
             await known.close()
 
     async def close(self) -> None:
-        """Let go of every connection."""
+        """Let go of every connection, and tell of no gateway any more: another process may."""
+        GATEWAYS.clear()
         for namespace, name in tuple(self._providers):
             await self.forget(namespace, name)
 

@@ -100,6 +100,10 @@ class Gateways(Collector):
         for metric in (REQUESTS, REQUEST_SECONDS):
             metric.remove_by_labels(place._asdict())
 
+    def clear(self) -> None:
+        """Tell nothing more of any gateway. What was counted stays counted."""
+        self._shown.clear()
+
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """Return the metrics without a value."""
         return self._families()
