@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from dev.generate.chart import CHART, chart
 from dev.generate.contexts import with_map
 from dev.generate.crds import custom_resource_definition
 from dev.generate.grafana import grafana_dashboards
@@ -26,11 +27,15 @@ def generated() -> dict[Path, str]:
         crds / f"{GROUP}_{kind.SERVED.plural}.yaml": NOTE + _yaml(custom_resource_definition(kind))
         for kind in KINDS
     }
-    files[crds / "Kustomization"] = NOTE + _yaml(_kustomization(path.name for path in files))
+    files |= chart(files)
+    files[crds / "Kustomization"] = NOTE + _yaml(
+        _kustomization(path.name for path in files if path.parent == crds)
+    )
     files[ROOT / "docs" / "reference" / "api.md"] = api_reference()
     files[ROOT / "docs" / "reference" / "metrics.md"] = metrics_reference()
-    grafana = ROOT / "manifests" / "monitoring" / "grafana"
-    files |= {grafana / name: content for name, content in grafana_dashboards().items()}
+    for name, content in grafana_dashboards().items():
+        files[ROOT / "manifests" / "monitoring" / "grafana" / name] = content
+        files[CHART / "files" / "grafana" / name] = content
     architecture = ROOT / "docs" / "architecture.md"
     files[architecture] = with_map(architecture)
     return files

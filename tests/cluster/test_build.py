@@ -1,4 +1,4 @@
-"""Building the control plane's program: once, whole, and with progress a person can follow."""
+"""Building programs from Go modules: once, whole, and with progress a person can follow."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dev.cluster import build, progress
+from dev.cluster import golang, progress
 
 
 @pytest.fixture
@@ -19,21 +19,21 @@ def module(tmp_path: Path) -> Path:
 
 
 def test_the_hash_is_the_same_for_the_same_content(module: Path) -> None:
-    assert build.content_hash(module) == build.content_hash(module)
+    assert golang.content_hash(module) == golang.content_hash(module)
 
 
 @pytest.mark.parametrize("name", ["main.go", "go.mod", "go.sum", "new.go"])
 def test_the_hash_changes_with_whatever_is_compiled(module: Path, name: str) -> None:
-    before = build.content_hash(module)
+    before = golang.content_hash(module)
     (module / name).write_text("changed")
-    assert build.content_hash(module) != before
+    assert golang.content_hash(module) != before
 
 
 def test_the_hash_is_of_names_and_contents_not_just_of_all_the_text(module: Path) -> None:
     (module / "a.go").write_text("one")
-    before = build.content_hash(module)
+    before = golang.content_hash(module)
     (module / "a.go").rename(module / "b.go")
-    assert build.content_hash(module) != before
+    assert golang.content_hash(module) != before
 
 
 @pytest.mark.parametrize(
@@ -41,27 +41,34 @@ def test_the_hash_is_of_names_and_contents_not_just_of_all_the_text(module: Path
     [("go1.26.8\n", (1, 26)), ("go1.27rc1", (1, 27)), ("devel +abc", (0, 0)), ("", (0, 0))],
 )
 def test_go_versions_are_compared_as_numbers(said: str, version: tuple[int, int]) -> None:
-    assert build.parse_go_version(said) == version
+    assert golang.parse_go_version(said) == version
 
 
-def test_two_builds_at_once_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hash_changes_with_the_flags(module: Path) -> None:
+    assert golang.content_hash(module, ["-trimpath"]) != golang.content_hash(module, ["-race"])
+
+
+def test_two_builds_at_once_are_one(
+    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     builds = []
 
-    def slow_build(built: Path, _console: Console) -> None:
+    def slow_build(_program: golang.GoProgram, built: Path, _console: Console) -> None:
         builds.append(built)
         time.sleep(0.2)
         built.parent.mkdir()
         built.touch()
 
-    monkeypatch.setattr(build, "cache", lambda: tmp_path)
-    monkeypatch.setattr(build, "_build", slow_build)
+    monkeypatch.setattr(golang, "cache", lambda: tmp_path)
+    monkeypatch.setattr(golang, "_build", slow_build)
+    program = golang.GoProgram("tool", "A tool", "1.0", module, flags=())
     console = Console(file=StringIO())
-    threads = [threading.Thread(target=build.program, args=(console,)) for _ in range(3)]
+    threads = [threading.Thread(target=program.path, args=(console,)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert builds == [build.program(console)]
+    assert builds == [program.path(console)]
 
 
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
