@@ -172,7 +172,7 @@ async def _operate(
         if lease is not None and options.election is not None:
             # With a connection of its own: the Lease must not wait for others' requests.
             own = await stack.enter_async_context(Client(lambda: connection.find(None), ()))
-            leadership = _elector(LeaseStore(own, *lease), options.election.identity, recorder)
+            leadership = _elector(LeaseStore(own, *lease), options, options.election, recorder)
         metrics.LEADER.labels(lease[1] if lease else "").set_function(
             lambda: float(leadership.leads())
         )
@@ -204,12 +204,16 @@ async def _operate(
             await gateways.close()
 
 
-def _elector(store: LeaseStore, identity: str, recorder: Recorder) -> Elector:
+def _elector(
+    store: LeaseStore, options: Options, election: ElectionOptions, recorder: Recorder
+) -> Elector:
     def tell(note: str) -> None:
         event = Event("LeaderElection", note, action="LeaderElection")
         recorder.tell(store.reference, event)
 
-    return Elector(identity, store, tell)
+    shops = ",".join(sorted(options.namespaces)) or "all shops"
+    serves = f"{','.join(sorted(options.contexts))} of {shops}"
+    return Elector(election.identity, store, serves=serves, told=tell)
 
 
 def _log_unless_closing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from tests.support.audit import audit
 from tests.support.operator import OperatorProcess, SimulatorProcess
 from tests.support.proxy import Harm, Proxy, Request
 from toyrental.kube.election import LEASE_SECONDS, RENEW_DEADLINE_SECONDS
+from toyrental.kube.leadership import SERVES
 
 LEASE = "toyrental-operator"
 FAIL_OVER_SECONDS = 15
@@ -133,6 +134,9 @@ def test_the_other_leads_when_the_leader_is_gone(
     assert lease["spec"]["holderIdentity"].startswith("other_")
     assert lease["spec"]["leaseDurationSeconds"] == LEASE_SECONDS
     assert lease["spec"]["leaseTransitions"] == 1
+    contexts = "dashboards,payments,rentals,repairs,stores"
+    assert lease["metadata"]["annotations"] == {SERVES: f"{contexts} of {pair.shop.name}"}
+    assert "needs another --lease-name" not in pair.operators["one"].log
     written = len(pair.writes("one"))
     begun = time.monotonic()
     assert pair.operators["other"].terminate() == 0

@@ -373,6 +373,23 @@ def test_a_holder_changed_by_hand_ends_the_lead_before_another_begins(holder: st
 # --- What is said ---
 
 
+def test_who_serves_other_shops_by_the_same_lease_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """It would stand by for ever, and its shops be served by nobody."""
+
+    async def election() -> None:
+        held = Held()
+        held.put(Lease("one", serves="payments of shop-a"))
+        other = Elector("other", Line(held), serves="payments of shop-b", clock=now)
+        standing_by = asyncio.create_task(other.won())
+        await asyncio.sleep(5)
+        standing_by.cancel()
+
+    in_no_time(election)
+    (told,) = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert told.startswith("one serves payments of shop-a, but this one payments of shop-b;")
+    assert "--lease-name" in told
+
+
 @pytest.mark.parametrize(
     "trouble",
     [

@@ -119,18 +119,20 @@ class Client:
         url = f"{_leases(namespace)}/{name}"
         return await self._request("get", "Lease", url, f"reading the Lease {namespace}/{name}")
 
-    async def create_lease(self, namespace: str, name: str, spec: Json) -> Json:
-        """Create a Lease, and return it."""
+    async def create_lease(self, namespace: str, name: str, spec: Json, notes: Json) -> Json:
+        """Create a Lease with these annotations, and return it."""
         kind = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
-        body = {**kind, "metadata": {"name": name}, "spec": spec}
+        body = {**kind, "metadata": {"name": name, "annotations": notes}, "spec": spec}
         what = f"creating the Lease {namespace}/{name}"
         return await self._request("create", "Lease", _leases(namespace), what, body=body)
 
-    async def patch_lease(self, namespace: str, name: str, version: str, spec: Json) -> Json:
-        """Change that very version of a Lease, and return it."""
+    async def patch_lease(
+        self, namespace: str, name: str, version: str, spec: Json, notes: Json
+    ) -> Json:
+        """Change that very version of a Lease, its annotations as well, and return it."""
         url = f"{_leases(namespace)}/{name}"
         what = f"writing the Lease {namespace}/{name}"
-        body = {"metadata": {"resourceVersion": version}, "spec": spec}
+        body = {"metadata": {"resourceVersion": version, "annotations": notes}, "spec": spec}
         return await self._request("patch", "Lease", url, what, body=body)
 
     async def served_kinds(self) -> frozenset[str]:

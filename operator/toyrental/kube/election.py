@@ -33,6 +33,8 @@ class Lease:
     seconds: int = LEASE_SECONDS
     transitions: int = 0
     version: str = ""
+    serves: str = ""
+    """What its holder works on, in words: others with the same Lease should do the same."""
 
     @property
     def released(self) -> bool:
@@ -47,8 +49,9 @@ class Lease:
 class Election:
     """What the candidate `identity` knows. Nobody else may ever bear the same identity."""
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, serves: str = "") -> None:
         self.identity = identity
+        self.serves = serves
         self.known: Lease | None = None
         self._free_from = -math.inf
         self._leads_until = -math.inf
@@ -91,7 +94,7 @@ class Election:
         known = self.known or Lease(holder="")
         changes_hands = known.version != "" and known.holder != self.identity
         transitions = known.transitions + changes_hands
-        return Lease(self.identity, LEASE_SECONDS, transitions, known.version)
+        return Lease(self.identity, LEASE_SECONDS, transitions, known.version, self.serves)
 
     def wrote(self, lease: Lease, sent: float) -> None:
         """Take in that a claim, sent at that time, was accepted."""

@@ -15,6 +15,8 @@ from toyrental.kube.election import LEASE_SECONDS, Election, Lease
 ATTEMPT_SECONDS = 2.5
 """How long a request about the Lease may take: a second one shall have time to succeed."""
 
+SERVES = "toyrental.dev/serves"
+
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -89,10 +91,11 @@ class LeaseStore:
             "leaseTransitions": lease.transitions,
             "renewTime": now,
         } | ({"acquireTime": now} if acquired else {})
+        notes = {SERVES: lease.serves}
         if lease.version:
-            raw = await self._client.patch_lease(*self._place, lease.version, spec)
+            raw = await self._client.patch_lease(*self._place, lease.version, spec, notes)
         else:
-            raw = await self._client.create_lease(*self._place, spec)
+            raw = await self._client.create_lease(*self._place, spec, notes)
         return self._taken(raw)
 
     def _taken(self, raw: dict[str, Any]) -> Lease:
@@ -104,6 +107,7 @@ class LeaseStore:
             seconds=spec.get("leaseDurationSeconds") or LEASE_SECONDS,
             transitions=spec.get("leaseTransitions") or 0,
             version=raw["metadata"]["resourceVersion"],
+            serves=(raw["metadata"].get("annotations") or {}).get(SERVES, ""),
         )
 
 
@@ -124,10 +128,12 @@ class Elector:
         self,
         identity: str,
         store: Store,
+        *,
+        serves: str = "",
         told: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._election = Election(identity)
+        self._election = Election(identity, serves)
         self._store = store
         self._told = told
         self._clock = clock
@@ -208,9 +214,18 @@ class Elector:
 
     def _say_who_leads(self) -> None:
         known = self._election.known
-        if known is not None and known.holder != self._holder:
-            self._holder = known.holder
-            logger.info("stands by: %s leads", known.holder or "nobody yet")
+        if known is None or known.holder == self._holder:
+            return
+        self._holder = known.holder
+        logger.info("stands by: %s leads", known.holder or "nobody yet")
+        if known.serves and known.serves != self._election.serves:
+            logger.warning(
+                "%s serves %s, but this one %s; who serves other shops or runs other contexts needs"
+                " another --lease-name",
+                known.holder or "the last to lead",
+                known.serves,
+                self._election.serves,
+            )
 
     def _complain(self, why: str) -> None:
         """Say what is wrong with the Lease, once and not each second."""
