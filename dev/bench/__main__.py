@@ -1,30 +1,22 @@
 """The command behind `make bench`."""
 
-import contextlib
 import json
-import signal
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from dev.cluster import ClusterError, build
+from dev.cluster import build
 from dev.cluster.console import plain
 
 from . import arms, recording, report, settled, staleness
 from .arms import Arm, Load
-from .errors import BenchError
+from .console import for_people
 from .progress import Progress
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-
-CANNOT_MEASURE = 1
-INTERRUPTED = 130
 
 
 @app.command()
@@ -61,7 +53,7 @@ def bench(  # noqa: PLR0913, PLR0917 # one an option
     view is under load.
     """
     console = plain()
-    with _for_people(console), Progress(console) as progress:
+    with for_people(console), Progress(console) as progress:
         build.program(console)  # may take minutes the first time, and shows its own progress
         if settled_rentals:
             _settled(settled_rentals, limit, progress, as_json=as_json)
@@ -110,25 +102,6 @@ def _dashboard(load: Load, progress: Progress, *, as_json: bool) -> None:
     else:
         title = f"A Dashboard, {load.lives} lives, {load.in_flight} at a time"
         report.show(report.staleness_rows(found), title)
-
-
-@contextlib.contextmanager
-def _for_people(console: Console) -> Iterator[None]:
-    """Say what went wrong in a sentence; let an end by signal tidy up as Ctrl-C does."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    try:
-        yield
-    except (BenchError, ClusterError) as error:
-        console.print(f"Error: {error}")
-        raise typer.Exit(CANNOT_MEASURE) from None
-    except KeyboardInterrupt:
-        console.print("Interrupted: what had been started is stopped again.")
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ class Simulator:
 
     url: str
     pid: int
+    admin_url: str = ""
+    """Where faults are set, if it takes any."""
 
 
 def brought() -> list[Path]:
@@ -33,11 +35,12 @@ def brought() -> list[Path]:
 
 
 @contextlib.contextmanager
-def operator(kubeconfig: Path, log: Path) -> Iterator[int]:
+def operator(kubeconfig: Path, log: Path, *flags: str) -> Iterator[int]:
     """Run the operator as users do, with JSON logs to a file; give its process id."""
     command = [
         *("run", "--kubeconfig", str(kubeconfig), "--gateway-endpoints", "http://127.0.0.1:*"),
         *("--log-format", "json"),
+        *flags,
     ]
     with _running(command, log) as process:
         yield process.pid
@@ -49,7 +52,17 @@ def simulator(folder: Path) -> Iterator[Simulator]:
     ledger, log = folder / "ledger.db", folder / "simulator.log"
     command = ["simulator", "--port", "0", "--ledger", str(ledger), "--log-level", "warning"]
     with _running(command, log) as process:
-        yield Simulator(_address(process, log), process.pid)
+        yield Simulator(_addresses(process, log, 1)[0], process.pid)
+
+
+@contextlib.contextmanager
+def faulty_simulator(folder: Path) -> Iterator[Simulator]:
+    """Run a payment simulator that takes faults."""
+    ledger, log = folder / "ledger.db", folder / "simulator.log"
+    flags = ("--port", "0", "--admin-port", "0", "--log-level", "error")
+    with _running(["simulator", "--ledger", str(ledger), *flags], log) as process:
+        url, admin_url = _addresses(process, log, 2)
+        yield Simulator(url, process.pid, admin_url)
 
 
 @contextlib.contextmanager
@@ -78,12 +91,14 @@ def _running(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes
             process.wait()
 
 
-def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+def _addresses(process: subprocess.Popen[bytes], log: Path, count: int) -> list[str]:
+    """Return where a program says that it listens, once it has said so of so many addresses."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        for word in log.read_text(errors="replace").split():
-            if word.startswith("http://"):
-                return word
+        told = log.read_text(errors="replace")
+        found = [word for word in told.split() if word.startswith("http://")]
+        if len(found) >= count and told.endswith("\n"):
+            return found
         time.sleep(0.05)
     raise BenchError(f"the simulator did not start:\n{log.read_text(errors='replace')[-2000:]}")
 

@@ -61,11 +61,7 @@ async def open_shop(api: Api, provider: str, toys: int) -> Stock:
 
     Of the toys ordered by model there are twice as many, so that no order ever waits.
     """
-    await api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-    gateway = {"simulator": {"endpoint": provider}}
-    await api.create(f"{PLACE}/paymentgateways", _object("PaymentGateway", "simulator", gateway))
-    store = {"currency": "KRW", "paymentGatewayRef": {"name": "simulator"}}
-    await api.create(f"{PLACE}/stores", _object("Store", "default", store))
+    await _open(api, {"simulator": {"endpoint": provider}})
     stock = Stock(
         named=[Toy(f"named-{number:03}") for number in range(toys)],
         of_model=[Toy(f"model-{number:03}") for number in range(2 * toys)],
@@ -76,6 +72,22 @@ async def open_shop(api: Api, provider: str, toys: int) -> Stock:
         await api.create(f"{PLACE}/toys", _toy(toy.name, ANY_MODEL))
     await _seen(api, [*stock.named, *stock.of_model])
     return stock
+
+
+async def open_for_orders(api: Api, gateway: Json, toys: Iterable[str]) -> None:
+    """Open a shop with that gateway and these toys, and wait until the operator has seen it all."""
+    await _open(api, gateway)
+    stock = [Toy(name) for name in toys]
+    for toy in stock:
+        await api.create(f"{PLACE}/toys", _toy(toy.name, "named"))
+    await _seen(api, stock)
+
+
+async def _open(api: Api, gateway: Json) -> None:
+    await api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    await api.create(f"{PLACE}/paymentgateways", _object("PaymentGateway", "simulator", gateway))
+    store = {"currency": "KRW", "paymentGatewayRef": {"name": "simulator"}}
+    await api.create(f"{PLACE}/stores", _object("Store", "default", store))
 
 
 async def look(api: Api, stock: Stock) -> None:

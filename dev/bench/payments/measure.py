@@ -1,0 +1,263 @@
+"""One measurement: orders at a steady rate, and a fault in the middle third of their time.
+
+Each has a control plane, a simulator and an operator of its own: a history of earlier orders would
+weigh on the later ones.
+"""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import httpx
+
+from dev.bench import programs, shop
+from dev.bench.api import Access, Api, Json
+from dev.bench.errors import BenchError
+from dev.cluster import Cluster, ControlPlane
+from dev.cluster.ports import free
+
+from .faults import FAULTS, GATEWAY_TIMEOUT_SECONDS, SETTINGS
+from .relay import Relay
+from .watching import Sample, Watcher
+
+TOYS = 200
+"""Each is ordered for other days every time, so that no order waits for a toy."""
+
+DAYS_APART = 3
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked of the shop."""
+
+    seconds: float
+    rate: float
+    limit_seconds: float
+
+    @property
+    def offered(self) -> int:
+        """How many orders there are."""
+        return round(self.seconds * self.rate)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one measurement showed; times are in seconds."""
+
+    fault: str
+    setting: str
+    seconds: float
+    rate: float
+    offered: int
+    accepted: int
+    accepted_a_second: float
+    paid: int
+    declined: int
+    deferred: int
+    lost: int
+    charged_twice: int
+    calls_while_open: int
+    probes_allowed: int
+    to_open: float | None
+    to_last_deferred: float | None
+    median: float
+    p99: float
+    when: str
+    load_average: float
+
+    @property
+    def faults(self) -> list[str]:
+        """What must not be, in a sentence each."""
+        found = []
+        if self.lost:
+            found.append(f"{self.lost} orders were lost")
+        if self.charged_twice:
+            found.append(f"{self.charged_twice} orders were charged twice")
+        if self.calls_while_open > self.probes_allowed:
+            found.append(
+                f"{self.calls_while_open} calls while open, and {self.probes_allowed} probes"
+            )
+        return [f"{self.fault}, {self.setting}: {each}" for each in found]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return asdict(self)
+
+
+def run(fault: str, setting: str, load: Load, on_order: Callable[[], None]) -> Figures:
+    """Measure one fault under one setting. Raises BenchError."""
+    with tempfile.TemporaryDirectory(prefix="toyrental-bench-") as name:
+        folder = Path(name)
+        plane = ControlPlane(folder / "plane", ephemeral=True, apply=programs.brought())
+        with plane as cluster, programs.faulty_simulator(folder) as provider:
+            one = _Measurement(fault, setting, load, folder, cluster, provider, on_order)
+            return asyncio.run(one.run())
+
+
+@dataclass
+class _Measurement:
+    fault: str
+    setting: str
+    load: Load
+    folder: Path
+    cluster: Cluster
+    provider: programs.Simulator
+    on_order: Callable[[], None]
+
+    async def run(self) -> Figures:
+        (port,) = free(1)
+        metrics = f"http://127.0.0.1:{port}/metrics"
+        log = self.folder / "operator.log"
+        operator = programs.operator(self.cluster.kubeconfig, log, "--metrics", metrics)
+        access = Access.read(self.cluster.kubeconfig)
+        async with (
+            Api(access) as api,
+            Api(access) as customers,
+            Relay(self.provider.url) as relay,
+        ):
+            # A relay would turn a connection refused into one that breaks.
+            endpoint = self.provider.url if self.fault == "refuse" else relay.url
+            with operator:
+                await _open_shop(api, endpoint, SETTINGS[self.setting].spec)
+                watcher = Watcher(api, metrics)
+                async with watcher.watching():
+                    began = time.monotonic()
+                    self._set_fault()
+                    await self._order(customers, watcher, began)
+                    ordered = time.monotonic()
+                    await self._all_ended(watcher)
+                books = await self._books()
+        return self._figures(watcher, relay, books, (began, ordered))
+
+    def _set_fault(self) -> None:
+        third = self.load.seconds / 3
+        fault = FAULTS[self.fault] | {"from": third}
+        if "times" not in fault:
+            fault["for"] = third
+        answer = httpx.post(f"{self.provider.admin_url}/faults", json=fault, trust_env=False)
+        if not answer.is_success:
+            raise BenchError(f"the simulator does not take the fault {fault}: {answer.text}")
+
+    async def _order(self, api: Api, watcher: Watcher, began: float) -> None:
+        """Place every order at its time, whether those before were answered or not."""
+        async with asyncio.TaskGroup() as placing:
+            for number in range(self.load.offered):
+                await asyncio.sleep(began + number / self.load.rate - time.monotonic())
+                placing.create_task(self._place(api, watcher, number))
+
+    async def _place(self, api: Api, watcher: Watcher, number: int) -> None:
+        name = f"order-{number:05}"
+        watcher.orders.placed[name] = time.monotonic()
+        made = await api.create(f"{shop.PLACE}/rentals", _order(name, number))
+        watcher.orders.uids[name] = made["metadata"]["uid"]
+        self.on_order()
+
+    async def _all_ended(self, watcher: Watcher) -> None:
+        """Wait until every order is paid or declined; who is not by the limit counts as lost."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.load.limit_seconds):
+                await watcher.all_ended()
+
+    async def _books(self) -> Json:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+            books: Json = (await client.get(f"{self.provider.url}/ledger")).json()
+        return books
+
+    def _figures(
+        self, watcher: Watcher, relay: Relay, books: Json, span: tuple[float, float]
+    ) -> Figures:
+        began, ordered = span
+        third = self.load.seconds / 3
+        orders, samples = watcher.orders, watcher.samples
+        charged = [charge["rentalUID"] for charge in books["charges"]]
+        lost = set(orders.left) | {
+            name for name in orders.paid if orders.uids.get(name) not in set(charged)
+        }
+        waits = sorted(
+            orders.paid[name] - placed
+            for name, placed in orders.placed.items()
+            if name in orders.paid and not third <= placed - began < 2 * third
+        )
+        put_off = [orders.paid[name] for name in orders.deferred if name in orders.paid]
+        calls = _calls_while_open(samples, relay, directly=self.fault == "refuse")
+        probes = SETTINGS[self.setting].probes
+        tried_again = watcher.half_opened
+        cuts = quantiles(waits, n=100) if len(waits) > 1 else [float("nan")] * 99
+        return Figures(
+            fault=self.fault,
+            setting=self.setting,
+            seconds=self.load.seconds,
+            rate=self.load.rate,
+            offered=self.load.offered,
+            accepted=len(orders.uids),
+            accepted_a_second=len(orders.uids) / (ordered - began),
+            paid=len(orders.paid),
+            declined=len(orders.declined - orders.paid.keys()),
+            deferred=len(orders.deferred),
+            lost=len(lost),
+            charged_twice=len(charged) - len(set(charged)),
+            calls_while_open=sum(calls.values()),
+            # A probe that fails ends its spell, so the last spell alone may have them all.
+            probes_allowed=sum(n + probes - 1 for n in tried_again.values() if n),
+            to_open=_to_open(samples),
+            to_last_deferred=max(put_off) - (began + 2 * third) if put_off else None,
+            median=cuts[49],
+            p99=cuts[98],
+            when=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+            load_average=os.getloadavg()[0],
+        )
+
+
+def _to_open(samples: list[Sample]) -> float | None:
+    """Return the seconds from the first failed charge to the open circuit."""
+    failed = next((s.moment for s in samples if s.failed > samples[0].failed), None)
+    opened = next((s.moment for s in samples if s.circuits.get("charges") == "Open"), None)
+    return max(opened - failed, 0.0) if failed is not None and opened is not None else None
+
+
+def _calls_while_open(samples: list[Sample], relay: Relay, *, directly: bool) -> dict[str, int]:
+    """Return how many calls of each class were sent while its circuit was not closed.
+
+    Where calls do not go through the relay they are counted as they end, by the operator.
+    """
+    found = {}
+    for calls, sent in (("charges", relay.charges), ("refunds", relay.others)):
+        count = 0.0
+        for before, after in pairwise(samples):
+            if "Closed" in {before.circuits.get(calls), after.circuits.get(calls)}:
+                continue  # closed at one end: part of that time it was
+            if directly:
+                charges = calls == "charges"
+                count += after.asked(charges=charges) - before.asked(charges=charges)
+            else:
+                count += sum(before.moment <= moment < after.moment for moment in sent)
+        found[calls] = round(count)
+    return found
+
+
+async def _open_shop(api: Api, endpoint: str, breaker: Json) -> None:
+    """Open a shop with its toys in stock, and a gateway that is Ready."""
+    gateway = {
+        "simulator": {"endpoint": endpoint},
+        "timeoutSeconds": GATEWAY_TIMEOUT_SECONDS,
+        "circuitBreaker": breaker,
+    }
+    await shop.open_for_orders(api, gateway, [f"toy-{number:03}" for number in range(TOYS)])
+
+
+def _order(name: str, number: int) -> Json:
+    """Return an order of a toy, for days on which nobody else wants it."""
+    toy, turn = number % TOYS, number // TOYS
+    start = datetime.now(UTC) + timedelta(days=1 + DAYS_APART * turn)
+    ordered = shop.order(name, f"toy-{toy:03}")
+    ordered["spec"]["period"] = {"days": 1, "startTime": f"{start:%Y-%m-%dT%H:%M:%SZ}"}
+    return ordered
