@@ -101,11 +101,11 @@ def says(status: int, body: Any = None, **headers: str) -> Answer:
     return answer
 
 
-def says_text(status: int, text: str) -> Answer:
-    """Answer with something that is no JSON."""
+def says_text(status: int, text: str, type_: str = "text/html") -> Answer:
+    """Answer with something that is no JSON, or does not say so."""
 
     async def answer(_: Asked) -> web.StreamResponse:
-        return web.Response(status=status, text=text, content_type="text/html")
+        return web.Response(status=status, text=text, content_type=type_)
 
     return answer
 
@@ -134,6 +134,19 @@ async def breaks_off(asked: Asked) -> web.StreamResponse:
     assert asked.request.transport is not None
     asked.request.transport.abort()
     return response
+
+
+def says_raw(*lines: str) -> Answer:
+    """Answer with these lines, HTTP or not, and close the connection."""
+
+    async def answer(asked: Asked) -> web.StreamResponse:
+        transport = asked.request.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.write("\r\n".join(lines).encode())
+        transport.close()
+        return web.Response()
+
+    return answer
 
 
 async def resets(asked: Asked) -> web.StreamResponse:

@@ -47,6 +47,12 @@ def intent(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def refund(status: str) -> dict[str, Any]:
+    """Return a Refund as Stripe answers with it."""
+    made = {"id": "re_1", "object": "refund", "payment_intent": "pi_1", "currency": "krw"}
+    return made | {"amount": 4000, "status": status}
+
+
 def error(**error: Any) -> dict[str, Any]:
     return {"error": error}
 
@@ -99,7 +105,7 @@ async def test_a_saved_card_is_charged_while_its_owner_is_away(
 
 
 async def test_a_refund_keeps_its_step(stripe: StripeProvider, scripted: Scripted) -> None:
-    scripted.then = says(200, {"id": "re_1", "amount": 4000, "status": "succeeded"})
+    scripted.then = says(200, refund("succeeded"))
     assert await stripe.refund(refund_of(CHARGE, "pi_1", 4000, step=3)) == Refunded()
     (asked,) = scripted.asked
     assert asked.headers["Idempotency-Key"] == f"{UID}:refund:3"
@@ -249,7 +255,7 @@ async def test_a_card_that_wants_its_owner_says_so(
 async def test_answers_to_a_refund(
     stripe: StripeProvider, scripted: Scripted, status: str, kind: type
 ) -> None:
-    scripted.then = says(200, {"id": "re_1", "amount": 4000, "status": status})
+    scripted.then = says(200, refund(status))
     assert type(await stripe.refund(refund_of(CHARGE, "pi_1", 4000))) is kind
     assert type(await stripe.refund(refund_of(CHARGE, "pi_1", 4001))) is Refused
 

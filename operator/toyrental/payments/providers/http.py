@@ -27,6 +27,9 @@ LONGEST_PAUSE = timedelta(hours=1)
 """However long a provider asks us to stay away, we look again then."""
 
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_ID = re.compile(r"[!-~]{1,255}")
+_JSON = re.compile(r"application/([\w.-]+\+)?json", re.IGNORECASE)
+_KEPT = ("Content-Type", "Retry-After")
 
 Json = dict[str, Any]
 
@@ -92,7 +95,7 @@ async def _exchange(
             body += chunk
             if len(body) > LONGEST_ANSWER:
                 return OutcomeUnknown("the answer is too long")
-    kept = {name: answer.headers[name] for name in ("Retry-After",) if name in answer.headers}
+    kept = {name: answer.headers[name] for name in _KEPT if name in answer.headers}
     return httpx.Response(answer.status_code, headers=kept, content=bytes(body))
 
 
@@ -128,7 +131,13 @@ def _retry_after(response: httpx.Response) -> timedelta | None:
 
 
 def body_of(response: httpx.Response) -> Any:
-    """Return the JSON that was answered; None where it is none."""
+    """Return the JSON that was answered; None where it is none, or does not say that it is.
+
+    What calls itself something else was not written by the provider, whatever it looks like.
+    """
+    type_ = response.headers.get("Content-Type", "").partition(";")[0].strip()
+    if not _JSON.fullmatch(type_):
+        return None
     try:
         return json.loads(response.content)
     except (ValueError, RecursionError):
@@ -149,6 +158,11 @@ def member(value: Any, *path: str) -> Any:
             return None
         value = value.get(key)
     return value
+
+
+def id_of(value: Any) -> str | None:
+    """Return a provider's id if it is one that can be kept and sent again."""
+    return value if isinstance(value, str) and _ID.fullmatch(value) else None
 
 
 def code_of(value: Any, fallback: str) -> str:

@@ -10,6 +10,7 @@ from toyrental.payments.providers.http import (
     body_of,
     code_of,
     contradiction,
+    id_of,
     member,
     objects_of,
     open_client,
@@ -43,6 +44,8 @@ KEY_LIFE = timedelta(hours=23)
 
 MOST_LISTED = 100
 """How many charges or refunds of one payment are looked at."""
+
+_DECLINED = "card_declined"
 
 
 class SimulatorProvider:
@@ -82,8 +85,8 @@ class SimulatorProvider:
         refunds = await self._list("/v1/refunds", inquiry.payment_uid)
         if not isinstance(refunds, list):
             return refunds
-        id_, amount = member(charges[0], "id"), member(charges[0], "amount")
-        if not isinstance(id_, str) or not isinstance(amount, int):
+        id_, amount = id_of(member(charges[0], "id")), member(charges[0], "amount")
+        if id_ is None or not isinstance(amount, int):
             return UNREADABLE
         if wrong := _mismatch(charges[0], inquiry.amount):
             return wrong
@@ -116,8 +119,8 @@ class SimulatorProvider:
             return answer
         if not answer.is_success:
             return _refused(answer)
-        account = member(body_of(answer), "id")
-        return Account(account) if isinstance(account, str) else UNREADABLE
+        account = id_of(member(body_of(answer), "id"))
+        return Account(account) if account is not None else UNREADABLE
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -148,8 +151,8 @@ class SimulatorProvider:
 def _made(answer: httpx.Response, amount: Money) -> str | OutcomeUnknown | Refused:
     """Return the id of the charge or refund that was answered with, if it is the one asked for."""
     body = body_of(answer)
-    id_ = member(body, "id")
-    if not isinstance(id_, str):
+    id_ = id_of(member(body, "id"))
+    if id_ is None:
         return UNREADABLE
     return _mismatch(body, amount) or id_
 
@@ -164,12 +167,14 @@ def _mismatch(made: Any, amount: Money) -> Refused | None:
 
 
 def _declined(answer: httpx.Response) -> Declined | OutcomeUnknown:
+    """Return a decline in our own words, as a refusal is."""
     error = member(body_of(answer), "error")
-    code = member(error, "declineCode") or member(error, "code")
-    if not isinstance(code, str):
+    told = member(error, "declineCode") or member(error, "code")
+    if not isinstance(told, str):
         return UNREADABLE
-    message = member(error, "message")
-    return Declined(code[:128], _sentence(message) if isinstance(message, str) else "declined")
+    code = code_of(told, _DECLINED)
+    why = "" if code in {_DECLINED, "generic_decline"} else f" ({code})"
+    return Declined(code, f"The card was declined{why}")
 
 
 def _refused(answer: httpx.Response) -> Refused:
@@ -179,7 +184,3 @@ def _refused(answer: httpx.Response) -> Refused:
     if member(error, "type") == KEY_REUSED:
         code = KEY_REUSED
     return Refused(code, f"the provider refused the request ({code})")
-
-
-def _sentence(message: str) -> str:
-    return message.strip().rstrip(".")[:500]

@@ -13,6 +13,7 @@ import httpx
 from toyrental.payments.providers.http import (
     UNREADABLE,
     body_of,
+    id_of,
     member,
     objects_of,
     open_client,
@@ -80,7 +81,7 @@ class StripeProvider:
             intent = await self._find(inquiry)
         if not isinstance(intent, dict):
             return intent
-        match member(intent, "status"), member(intent, "id"):
+        match member(intent, "status"), id_of(member(intent, "id")):
             case "succeeded", str():
                 pass
             case "processing", _:
@@ -106,7 +107,7 @@ class StripeProvider:
         )
         if not isinstance(answer, httpx.Response):
             return answer
-        return answers.refunded(answer, refund.amount)
+        return answers.refunded(answer, refund)
 
     async def validate(self) -> AccountAnswer:
         """Check the credentials: whose account it is, and whether it may take money."""
@@ -116,8 +117,8 @@ class StripeProvider:
         if not answer.is_success:
             return answers.refused(answer)
         account = body_of(answer)
-        id_ = member(account, "id")
-        if not isinstance(id_, str):
+        id_ = id_of(member(account, "id"))
+        if id_ is None:
             return UNREADABLE
         if member(account, "charges_enabled") is False:
             return Refused("charges_disabled", f"Stripe lets account {id_} take no charges")
@@ -141,7 +142,7 @@ class StripeProvider:
         answer = await self._send("GET", f"/v1/payment_intents/{quote(id_, safe='')}")
         if not isinstance(answer, httpx.Response):
             return answer
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        if answers.knows_no_such(answer):
             return Missing()
         if not answer.is_success:
             return answers.refused(answer)

@@ -4,13 +4,21 @@ from typing import Any
 
 import httpx
 
-from toyrental.payments.providers.http import UNREADABLE, body_of, code_of, contradiction, member
+from toyrental.payments.providers.http import (
+    UNREADABLE,
+    body_of,
+    code_of,
+    contradiction,
+    id_of,
+    member,
+)
 from toyrental.payments.providers.port import (
     KEY_REUSED,
     Captured,
     ChargeAnswer,
     Declined,
     OutcomeUnknown,
+    Refund,
     RefundAnswer,
     Refunded,
     Refused,
@@ -27,8 +35,8 @@ def charged(answer: httpx.Response, amount: Money, payment_uid: str) -> ChargeAn
     if not answer.is_success:
         return _declined(answer) or refused(answer)
     intent = body_of(answer)
-    id_, status = member(intent, "id"), member(intent, "status")
-    if not isinstance(id_, str):
+    id_, status = id_of(member(intent, "id")), member(intent, "status")
+    if id_ is None:
         return UNREADABLE
     match status:
         case "succeeded":
@@ -46,19 +54,29 @@ def charged(answer: httpx.Response, amount: Money, payment_uid: str) -> ChargeAn
             )
 
 
-def refunded(answer: httpx.Response, amount: Money) -> RefundAnswer:
+def refunded(answer: httpx.Response, asked: Refund) -> RefundAnswer:
     """Return what the answer to creating a Refund means."""
     if not answer.is_success:
         return refused(answer)
     refund = body_of(answer)
-    if not isinstance(member(refund, "id"), str):
+    if id_of(member(refund, "id")) is None:
         return UNREADABLE
-    if member(refund, "amount") != amount.minor_units:
+    if member(refund, "amount") != asked.amount.minor_units:
         return contradiction("amount")
+    if member(refund, "currency") != asked.amount.currency.value.lower():
+        return contradiction("currency")
+    if member(refund, "payment_intent") != asked.gateway_payment_id:
+        return contradiction("payment")
     status = code_of(member(refund, "status"), "unknown")
     if status in {"succeeded", "pending"}:
         return Refunded()
     return Refused(f"refund_{status}", f"the Refund is {status}; see it in Stripe's dashboard")
+
+
+def knows_no_such(answer: httpx.Response) -> bool:
+    """Tell whether Stripe itself says that there is no such thing, and not somebody before it."""
+    missing = member(body_of(answer), "error", "code") == "resource_missing"
+    return answer.status_code == httpx.codes.NOT_FOUND and missing
 
 
 def mismatch(intent: Any, amount: Money, payment_uid: str) -> Refused | None:

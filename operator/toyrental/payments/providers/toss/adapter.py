@@ -189,8 +189,11 @@ def _refunded(answer: httpx.Response, refund: Refund) -> RefundAnswer:
         return UNREADABLE
     if member(payment, "paymentKey") != refund.gateway_payment_id:
         return contradiction("payment")
-    if refund.step not in answers.steps(payment, refund.payment_uid):
+    steps = answers.steps(payment, refund.payment_uid)
+    if refund.step not in steps:
         return OutcomeUnknown("the refund is still in hand")
+    if steps[refund.step] != refund.amount.minor_units:
+        return contradiction("amount")
     return Refunded()
 
 

@@ -13,6 +13,7 @@ from toyrental.payments.providers.http import (
     body_of,
     code_of,
     contradiction,
+    id_of,
     member,
     trouble_beside_credentials,
 )
@@ -106,8 +107,8 @@ def captured(
     payment: Any, amount: Money, order_id: str
 ) -> Captured | Declined | OutcomeUnknown | Refused:
     """Return what the payment means that a charge was answered with."""
-    key = member(payment, "paymentKey")
-    if not isinstance(key, str):
+    key = id_of(member(payment, "paymentKey"))
+    if key is None:
         return UNREADABLE
     status = member(payment, "status")
     if status in _NOT_TAKEN:
@@ -120,8 +121,8 @@ def captured(
 
 def found(payment: Any, amount: Money, payment_uid: str) -> LookUpAnswer:
     """Return what the payment means that was looked up."""
-    key = member(payment, "paymentKey")
-    if not isinstance(key, str):
+    key = id_of(member(payment, "paymentKey"))
+    if key is None:
         return UNREADABLE
     status = member(payment, "status")
     if status in _NOT_TAKEN:
@@ -132,7 +133,7 @@ def found(payment: Any, amount: Money, payment_uid: str) -> LookUpAnswer:
     if not order_id.startswith(payment_uid):
         return contradiction("payment")
     wrong = mismatch(payment, amount, order_id)
-    return wrong or Found(key, amount.minor_units, steps(payment, payment_uid))
+    return wrong or Found(key, amount.minor_units, frozenset(steps(payment, payment_uid)))
 
 
 def mismatch(payment: Any, amount: Money, order_id: str) -> Refused | None:
@@ -149,13 +150,12 @@ def reason(step: int, payment_uid: str) -> str:
     return f"Refund {step} of payment {payment_uid}"
 
 
-def steps(payment: Any, payment_uid: str) -> frozenset[int]:
-    """Return the steps of refund that a payment had."""
+def steps(payment: Any, payment_uid: str) -> dict[int, Any]:
+    """Return the steps of refund that a payment had, each with its amount."""
     cancels = member(payment, "cancels")
-    done = cancels if isinstance(cancels, list) else []
-    told = [
-        _REASON.fullmatch(str(member(each, "cancelReason")))
-        for each in done
+    done = [
+        (_REASON.fullmatch(str(member(each, "cancelReason"))), member(each, "cancelAmount"))
+        for each in (cancels if isinstance(cancels, list) else [])
         if member(each, "cancelStatus") in {None, "DONE"}
     ]
-    return frozenset(int(match[1]) for match in told if match and match[2] == payment_uid)
+    return {int(m[1]): amount for m, amount in done if m and m[2] == payment_uid}
