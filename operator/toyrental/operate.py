@@ -69,6 +69,7 @@ class Options:
     gateway_endpoints: tuple[str, ...]
     probes: ProbeOptions | None
     metrics_address: tuple[str, int] | None
+    webhooks_address: tuple[str, int] | None
     sweep_seconds: float
     election: ElectionOptions | None = None
 
@@ -87,6 +88,7 @@ async def operate(options: Options) -> None:
             _answer_probes(stack, options.probes, health)
         if options.metrics_address is not None:
             _serve_metrics(stack, *options.metrics_address)
+        webhooks = _open_for_webhooks(stack, options.webhooks_address)
         found = connection.find(options.kubeconfig)
         lease = _lease(options.election, found)
         await _check(options, lease)
@@ -94,7 +96,7 @@ async def operate(options: Options) -> None:
         heed_signals(stop)
         logger.info("running %s", ", ".join(options.contexts))
         while not stop.is_set():
-            await _operate(options, lease, found, stop, health)
+            await _operate(options, lease, found, stop=stop, health=health, webhooks=webhooks)
         beating.cancel()
         logger.info("stopped")
 
@@ -115,6 +117,22 @@ def _answer_probes(stack: ExitStack, probes: ProbeOptions, health: Health) -> No
         port = stack.enter_context(answering(probes.host, probes.port, routes))
     place = f"http://{_in_url(probes.host)}:{port}"
     logger.info("probes at %s", ", ".join(place + path for path in routes))
+
+
+def _open_for_webhooks(stack: ExitStack, address: tuple[str, int] | None) -> socket.socket | None:
+    """Listen for webhooks, where that is asked for: for as long as the process runs."""
+    if address is None:
+        return None
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with _listening("webhooks cannot be received", host, port, "--webhooks"):
+        listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()
+    port = listener.getsockname()[1]
+    logger.info("webhooks at http://%s:%d/webhooks/NAMESPACE/GATEWAY", _in_url(host), port)
+    return listener
 
 
 @contextmanager
@@ -155,12 +173,14 @@ async def _check(options: Options, lease: tuple[str, str] | None) -> None:
             await check_lease(client, *lease)
 
 
-async def _operate(
+async def _operate(  # noqa: PLR0913 # what it runs on
     options: Options,
     lease: tuple[str, str] | None,
     found: kopf.ConnectionInfo,
+    *,
     stop: asyncio.Event,
     health: Health,
+    webhooks: socket.socket | None,
 ) -> None:
     """Run until `stop` is set, or until this process leads no more."""
     kinds = kinds_needed(options.contexts)
@@ -194,8 +214,16 @@ async def _operate(
         health.part = engine
         recording = asyncio.create_task(recorder.run())
         lag = asyncio.create_task(metrics.measure_lag())
+        beside = [recording, lag]
         try:
-            await engine.run(found, beside=[recording, lag])
+            async with AsyncExitStack() as doors:
+                if webhooks is not None:
+                    (payments,) = (each for each in controllers if each.kind == "Payment")
+                    receiving = await _receive_webhooks(
+                        doors, means, payments, leadership, webhooks
+                    )
+                    beside.append(receiving)
+                await engine.run(found, beside)
         finally:
             with suppress(TimeoutError):
                 await asyncio.wait_for(recorder.flush(), FLUSH_SECONDS)
@@ -214,6 +242,22 @@ def _elector(
     shops = ",".join(sorted(options.namespaces)) or "all shops"
     serves = f"{','.join(sorted(options.contexts))} of {shops}"
     return Elector(election.identity, store, serves=serves, told=tell)
+
+
+async def _receive_webhooks(
+    doors: AsyncExitStack,
+    means: Means,
+    payments: Controller,
+    leadership: Leadership,
+    listener: socket.socket,
+) -> asyncio.Task[None]:
+    """Begin to receive webhooks, and return the task that does."""
+    from toyrental.payments import webhooks  # noqa: PLC0415 - most have no use for a web server
+
+    receiver = webhooks.Receiver(
+        means.cache, means.gateways, lambda key: payments.look_at([key]), leadership.leads
+    )
+    return await doors.enter_async_context(webhooks.serving(receiver, listener))
 
 
 def _log_unless_closing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -263,13 +263,28 @@ class TestGatewaySecretsAreReadable:
             )
         clerk.patch(PaymentGateway, "main", spec={"timeoutSeconds": 3})
 
+    def test_nor_names_one_for_webhooks(self, clerk: Shop) -> None:
+        ref = {"name": "whsec", "key": "secret"}
+        with forbidden("webhookSecretRef names Secret whsec, which you may not read"):
+            clerk.create(
+                objects.gateway("simulator", "http://127.0.0.1:8790", webhookSecretRef=ref)
+            )
+        clerk.create(objects.gateway("simulator", "http://127.0.0.1:8790"))
+        with forbidden("webhookSecretRef names Secret whsec, which you may not read"):
+            clerk.patch(PaymentGateway, "simulator", spec={"webhookSecretRef": ref})
+
     def test_who_may_read_it_does(self, shop: Shop) -> None:
         owner = shop.person(
-            "owner", can("create get patch", "paymentgateways"), can("get", "secrets", "stripe")
+            "owner",
+            can("create get patch", "paymentgateways"),
+            can("get", "secrets", "stripe", "whsec"),
         )
         owner.create(self.gateway())
         owner.patch(
             PaymentGateway, "main", spec={"stripe": {"endpoint": "https://api.stripe.example"}}
+        )
+        owner.patch(
+            PaymentGateway, "main", spec={"webhookSecretRef": {"name": "whsec", "key": "secret"}}
         )
 
 

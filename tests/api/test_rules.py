@@ -652,6 +652,22 @@ OTHER_CASES = (
         ),
     ),
     Case(
+        "PaymentGateway.spec",
+        "Toss Payments does not sign what it tells of payments",
+        refused=(
+            GATEWAY.create(simulator=None, toss={"secretRef": SECRET}, webhookSecretRef=SECRET),
+        ),
+        accepted=(
+            GATEWAY.create(webhookSecretRef=SECRET),
+            GATEWAY.create(
+                name="second",
+                simulator=None,
+                stripe={"secretRef": SECRET},
+                webhookSecretRef=SECRET,
+            ),
+        ),
+    ),
+    Case(
         "RepairTicket",
         "the status is the record of what happened",
         given=(TICKET.create(), TICKET.note(phase="Repaired")),

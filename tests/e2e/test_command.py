@@ -56,6 +56,8 @@ def sentence(ended: "subprocess.CompletedProcess[str]") -> str:
         ("--health=8080", ["--health", "http://127.0.0.1:8080"]),
         ("--health=http://127.0.0.1:8080/healthz", ["--health", "is not an address"]),
         ("--liveness=http://127.0.0.1:8080", ["--liveness", "http://127.0.0.1:8080/healthz"]),
+        ("--webhooks=127.0.0.1:8791", ["--webhooks", "http://127.0.0.1:8791/webhooks"]),
+        ("--webhooks=http://127.0.0.1:8791/", ["--webhooks", "is not an address"]),
         ("--wrong", ["--wrong"]),
     ],
 )
@@ -85,8 +87,8 @@ def test_who_runs_the_same_contexts_has_the_same_lease(
 def test_every_flag_and_its_variable_is_in_the_help() -> None:
     ended = run("--help")
     assert ended.returncode == 0
-    flags = "contexts kubeconfig namespaces gateway-endpoints health liveness metrics log-format"
-    election = "leader-election lease-namespace lease-name identity"
+    flags = "contexts kubeconfig namespaces gateway-endpoints health liveness metrics webhooks"
+    election = "log-format leader-election lease-namespace lease-name identity"
     for flag in (flags + " " + election).split():
         assert f"--{flag}" in ended.stdout
         assert f"TOYRENTAL_{flag.upper().replace('-', '_')}" in ended.stdout
@@ -112,7 +114,9 @@ def test_no_cluster_at_all_is_said(tmp_path: Path) -> None:
     assert "--kubeconfig" in sentence(run(HOME=str(tmp_path)))
 
 
-@pytest.mark.parametrize(("flag", "path"), [("--metrics", "/metrics"), ("--health", "")])
+@pytest.mark.parametrize(
+    ("flag", "path"), [("--metrics", "/metrics"), ("--health", ""), ("--webhooks", "/webhooks")]
+)
 def test_a_port_that_is_taken_is_named(cluster: Cluster, flag: str, path: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -125,6 +129,12 @@ def test_one_address_answers_probes() -> None:
     ended = run("--health=http://127.0.0.1:8080", "--liveness=http://127.0.0.1:8080/healthz")
     assert ended.returncode == USAGE
     assert "leave out one" in ended.stderr
+
+
+def test_webhooks_are_of_no_use_without_payments() -> None:
+    ended = run("--contexts=rentals", "--webhooks=http://127.0.0.1:0/webhooks")
+    assert ended.returncode == USAGE
+    assert "payments" in ended.stderr
 
 
 def test_an_unreachable_api_server_is_named(cluster: Cluster, tmp_path: Path) -> None:

@@ -14,8 +14,11 @@ from tests.rules.checks import conditions_are_by_the_book
 from tests.rules.given import a_payment, an_order, days, hours
 from tests.rules.world import MONDAY
 from toyrental.payments import rules
+from toyrental.payments.line import Held
 from toyrental.payments.models import (
+    CIRCUIT_OPEN,
     SETTLE,
+    SUSPENDED,
     Failure,
     Method,
     Outcome,
@@ -30,6 +33,7 @@ from toyrental.payments.providers.port import (
     ChargeAnswer,
     Declined,
     Found,
+    LookUpAnswer,
     Missing,
     NotSent,
     OutcomeUnknown,
@@ -109,6 +113,96 @@ def captured(*, refund: int = 0) -> Payment:
 def in_review() -> Payment:
     s = situation(a_payment())
     return written(rules.learn_charge(s, Refused("parameter_invalid", "set up wrongly")))
+
+
+# --- Hints: the provider says that something happened ---
+
+
+def told(s: Situation) -> Situation:
+    return replace(s, told=True)
+
+
+def paused(trouble: ChargeAnswer) -> Situation:
+    """Return a payment that met trouble and waits for its next try."""
+    s = situation(a_payment())
+    s = next_of(s, written(rules.learn_charge(s, trouble)), later=timedelta(seconds=1))
+    assert isinstance(rules.decide(s), Decision)
+    return s
+
+
+@pytest.mark.parametrize("trouble", TROUBLE[:4], ids=lambda t: type(t).__name__)
+def test_what_the_provider_tells_of_is_looked_up_at_once(trouble: ChargeAnswer) -> None:
+    # Given a payment that waits for its next try
+    s = told(paused(trouble))
+    # When the provider tells of it, then it is looked up, and what is found counts
+    assert rules.decide(s) == LookUp()
+    assert written(rules.learn_look_up(s, Found("ch_1", 10_000))).captured
+
+
+@pytest.mark.parametrize("trouble", TROUBLE[:4], ids=lambda t: type(t).__name__)
+@pytest.mark.parametrize("answer", [Missing(), *TROUBLE], ids=lambda t: type(t).__name__)
+def test_a_hint_that_proves_nothing_sends_nothing_and_writes_nothing(
+    trouble: ChargeAnswer, answer: LookUpAnswer
+) -> None:
+    s = told(paused(trouble))
+    at = s.payment.status.next_attempt_time
+    assert rules.learn_look_up(s, answer) == Decision(look_again=at)
+
+
+def test_a_refund_that_pauses_is_looked_up_and_not_sent_before_its_time() -> None:
+    s = situation(captured(refund=4_000))
+    s = next_of(s, written(rules.decide(s)))
+    call = rules.decide(s)
+    assert isinstance(call, SendRefund)
+    s = next_of(s, written(rules.learn_refund(s, call.step, OutcomeUnknown("x"))))
+    at = s.payment.status.next_attempt_time
+    assert rules.decide(s) == Decision(look_again=at)
+    assert rules.decide(told(s)) == LookUp()
+    found = Found("ch_1", 10_000)
+    assert rules.learn_look_up(told(s), found) == Decision(look_again=at)
+    known = rules.learn_look_up(told(s), replace(found, refund_steps=frozenset({1})))
+    assert written(known).phase is PaymentPhase.PARTIALLY_REFUNDED
+
+
+def test_a_suspended_gateway_is_not_asked_whatever_is_told() -> None:
+    for s in (paused(OutcomeUnknown("x")), paused(TryLater("x"))):
+        step = rules.decide(told(replace(s, held=Held(SUSPENDED, "suspended"))))
+        assert isinstance(step, Decision)
+
+
+def test_a_payment_in_line_stays_there_unless_it_was_taken() -> None:
+    # Given a payment put off by an open circuit
+    held = Held(CIRCUIT_OPEN, "left alone", NOW + hours(1))
+    s = replace(situation(a_payment()), held=held)
+    s = told(next_of(s, written(rules.decide(s))))
+    # Then a hint has it looked up, and it keeps its place
+    assert rules.decide(s) == LookUp()
+    assert rules.learn_look_up(s, Missing()) == Decision(look_again=NOW + hours(1))
+    assert written(rules.learn_look_up(s, Found("ch_1", 10_000))).captured
+
+
+def test_a_charge_that_turns_up_after_a_void_is_given_back() -> None:
+    # Given a payment that was called off: two look-ups found nothing
+    s = situation(a_payment(refund=10_000), rental=CANCELLED)
+    s = next_of(s, written(rules.learn_look_up(s, Missing())), later=hours(1))
+    s = next_of(s, written(rules.learn_look_up(s, Missing())))
+    assert s.payment.phase is PaymentPhase.VOIDED
+    let_go = replace(s, payment=s.payment.with_finalizers(()))
+    assert rules.decide(let_go) == NOTHING
+    # When the provider tells of it after all, then it is asked, and what it took goes back
+    assert rules.decide(told(let_go)) == LookUp()
+    assert rules.learn_look_up(told(let_go), Missing()) == Decision()
+    taken = written(rules.learn_look_up(told(let_go), Found("ch_9", 10_000)))
+    s = next_of(let_go, taken)
+    s = next_of(s, written(rules.decide(s)))
+    call = rules.decide(s)
+    assert isinstance(call, SendRefund)
+    assert written(rules.learn_refund(s, call.step, Refunded())).phase is PaymentPhase.REFUNDED
+
+
+@pytest.mark.parametrize("payment", [declined(), captured(), in_review()], ids=lambda p: p.phase)
+def test_what_is_known_for_certain_is_not_asked_for_again(payment: Payment) -> None:
+    assert rules.decide(told(situation(payment))) == NOTHING
 
 
 # --- Keys ---

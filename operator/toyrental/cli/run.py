@@ -114,6 +114,16 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
             " Left out: the name of the host, which is that of the pod.",
         ),
     ] = None,
+    webhooks: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TOYRENTAL_WEBHOOKS",
+            metavar="ADDRESS",
+            help="Receive webhooks of payment providers there, such as"
+            " http://127.0.0.1:8791/webhooks: a path for each gateway,"
+            " `/webhooks/NAMESPACE/NAME`. Left out: nothing listens, outcomes are asked for.",
+        ),
+    ] = None,
     sweep_seconds: Annotated[
         float,
         typer.Option(
@@ -140,8 +150,14 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
     Exit codes: 0 stopped as asked, 1 it cannot run here (one sentence says why), 2 wrong flags.
     """
     chosen = _contexts(contexts)
-    metrics_address = _metrics_address(metrics)
+    metrics_address = _host_and_port(metrics, "--metrics", "http://127.0.0.1:9090/metrics")
+    webhooks_address = _host_and_port(webhooks, "--webhooks", "http://127.0.0.1:8791/webhooks")
     probes = _probes(health, liveness)
+    if webhooks_address is not None and "payments" not in chosen:
+        raise typer.BadParameter(
+            "the context payments heeds webhooks; run it as well, or leave this out",
+            param_hint="--webhooks",
+        )
     _leave_out("kubernetes", "rich")
     # What is imported here takes a second; --help shall not.
     import uvloop  # noqa: PLC0415
@@ -160,6 +176,7 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
         gateway_endpoints=_split(gateway_endpoints),
         probes=ProbeOptions(*probes) if probes else None,
         metrics_address=metrics_address,
+        webhooks_address=webhooks_address,
         sweep_seconds=sweep_seconds,
         election=ElectionOptions(
             lease_namespace,
@@ -216,11 +233,11 @@ def lease_of(contexts: tuple[str, ...]) -> str:
     return "-".join(("toyrental", *sorted(contexts)))
 
 
-def _metrics_address(text: str | None) -> tuple[str, int] | None:
-    """Return the host and the port of where metrics are shown, as `--metrics` gives them."""
+def _host_and_port(text: str | None, flag: str, example: str) -> tuple[str, int] | None:
+    """Return the host and the port that a flag gives, in a URL with the path of the example."""
     if text is None:
         return None
-    host, port, _ = _address(text, "--metrics", "http://127.0.0.1:9090/metrics", ("/metrics",))
+    host, port, _ = _address(text, flag, example, (urlsplit(example).path,))
     return host, port
 
 

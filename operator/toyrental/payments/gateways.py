@@ -14,9 +14,10 @@ from toyrental.payments.metrics import GATEWAYS, MeasuredProvider, Place
 from toyrental.payments.models import PaymentGateway, PaymentGatewaySpec
 from toyrental.payments.providers import simulator, stripe, toss
 from toyrental.payments.providers.http import is_endpoint
-from toyrental.payments.providers.port import ApiKey, Capabilities, Provider
+from toyrental.payments.providers.port import ApiKey, Capabilities, Provider, Unauthorized
 from toyrental.shared.clock import exact_now
 from toyrental.shared.model import SecretKeyRef
+from toyrental.shared.resource import Key
 
 
 class GatewayUnusable(Exception):
@@ -58,6 +59,8 @@ class Gateways:
         self._clock = clock
         self._providers: dict[tuple[str, str], tuple[str, int, KeyedProvider]] = {}
         self._guards: dict[tuple[str, str], Guard] = {}
+        self._webhook_secrets: dict[tuple[str, str], tuple[SecretKeyRef, Credentials]] = {}
+        self._told: set[Key] = set()
 
     async def provider(self, gateway: PaymentGateway | None, name: str) -> Provider:
         """Return the provider of a gateway. Raises GatewayUnusable."""
@@ -85,9 +88,33 @@ class Gateways:
         guard = self._guards.get(_place(gateway))
         return guard is not None and guard.news is not None
 
+    def tell(self, payment: Key) -> None:
+        """Note that the provider of a payment says that something happened to it."""
+        self._told.add(payment)
+
+    def take_told(self, payment: Key) -> bool:
+        """Tell whether the provider said so since this was asked last."""
+        told = payment in self._told
+        self._told.discard(payment)
+        return told
+
+    async def webhook_secret(self, gateway: PaymentGateway) -> ApiKey | None:
+        """Return the secret that a gateway's webhooks are signed with, if it has one now."""
+        ref, place = gateway.spec.webhook_secret_ref, _place(gateway)
+        if ref is None:
+            return None
+        known_ref, credentials = self._webhook_secrets.get(place, (None, None))
+        if credentials is None or known_ref != ref:
+            credentials = Credentials(gateway.namespace, ref, self._read_secret)
+            self._webhook_secrets[place] = ref, credentials
+        await credentials.refresh()
+        gone = isinstance(credentials.trouble, Unauthorized)
+        return None if gone else credentials.key
+
     async def forget(self, namespace: str, name: str) -> None:
         """Forget a gateway's credentials and circuits, and let go of its connections."""
         self._guards.pop((namespace, name), None)
+        self._webhook_secrets.pop((namespace, name), None)
         await self._let_go((namespace, name))
 
     async def _let_go(self, place: tuple[str, str]) -> None:

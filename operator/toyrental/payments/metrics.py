@@ -65,6 +65,15 @@ REQUEST_SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
 
+WEBHOOKS = Counter(
+    "toyrental_webhooks_total",
+    "What was sent to the paths of webhooks, by result: accepted (the payment is looked up),"
+    " duplicate, not_ours (an event of something else); unsigned, stale, malformed, too_large,"
+    " too_slow, too_many; stands_by (another operator leads).",
+    ["result"],
+    registry=REGISTRY,
+)
+
 
 class Place(NamedTuple):
     """Which gateway: where it is, and its name."""

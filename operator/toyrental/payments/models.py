@@ -442,6 +442,11 @@ class PaymentGatewaySpec(Model):
             " && has(self.stripe) == has(oldSelf.stripe) && has(self.toss) == has(oldSelf.toss)",
             "a gateway keeps its provider; make a new PaymentGateway and point the Store at it",
         ),
+        Rule(
+            "!has(self.toss) || !has(self.webhookSecretRef)",
+            "Toss Payments does not sign what it tells of payments; leave webhookSecretRef out,"
+            " outcomes are asked for all the same",
+        ),
     )
 
     simulator: Simulator | None = None
@@ -461,6 +466,9 @@ class PaymentGatewaySpec(Model):
 
     suspended: bool = False
     """True: the provider is not called at all. Orders go on; payments and refunds wait."""
+
+    webhook_secret_ref: SecretKeyRef | None = None
+    """The Secret that keeps what the provider signs its webhooks with. Without, none are heeded."""
 
 
 class PaymentGatewayStatus(Status):

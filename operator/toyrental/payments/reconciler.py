@@ -68,16 +68,29 @@ class PaymentReconciler:
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Take a payment as far as it goes."""
+        heeded = False
 
         async def decide() -> Decision:
+            nonlocal heeded
             payment = self._cache.get(key)
-            return await self._decide(payment) if isinstance(payment, Payment) else NOTHING
+            told = self._gateways.take_told(key)
+            heeded = heeded or told
+            if not isinstance(payment, Payment):
+                return NOTHING
+            return await self._decide(payment, told=told)
 
-        return await take_steps(self._writer, key, decide)
+        try:
+            return await take_steps(self._writer, key, decide)
+        except errors.ApiError:
+            if heeded:
+                self._gateways.tell(key)
+            raise
 
-    async def _decide(self, payment: Payment, *, confirmed: bool = False) -> Decision:
+    async def _decide(
+        self, payment: Payment, *, told: bool = False, confirmed: bool = False
+    ) -> Decision:
         """Ask the rules, and the provider, until there is something to write down or wait for."""
-        provider, situation = await self._observe(payment)
+        provider, situation = await self._observe(payment, told=told)
         step = rules.decide(situation)
         while not isinstance(step, Decision):
             if provider is None:
@@ -95,7 +108,9 @@ class PaymentReconciler:
             return NOTHING
         return await self._decide(payment, confirmed=True)
 
-    async def _observe(self, payment: Payment) -> tuple[Provider | None, rules.Situation]:
+    async def _observe(
+        self, payment: Payment, *, told: bool
+    ) -> tuple[Provider | None, rules.Situation]:
         shop = payment.namespace
         rental = self._cache.get(Key("Rental", shop, payment.spec.rental_ref.name))
         ours = isinstance(rental, Rental) and rental.uid == payment.spec.rental_ref.uid
@@ -118,6 +133,7 @@ class PaymentReconciler:
             obstacle=obstacle,
             now=self._clock(),
             held=held,
+            told=told,
         )
 
     def _held(self, gateway: PaymentGateway, payment: Payment) -> Held | None:

@@ -121,6 +121,9 @@ class Situation:
     held: Held | None = None
     """Why the gateway does not let it be charged now, if it does not."""
 
+    told: bool = False
+    """Whether the provider says that something happened: a hint to look up at once, no more."""
+
     @property
     def suspended(self) -> bool:
         """Whether the shop has the gateway suspended: nothing is asked of the provider."""
@@ -154,6 +157,20 @@ class Situation:
         """Whether the pause since the last try is over."""
         at = self.payment.status.next_attempt_time
         return at is None or self.now >= at
+
+    @property
+    def asks(self) -> bool:
+        """Whether the provider is to be asked now."""
+        return (self.due or self.told) and not self.suspended
+
+    @property
+    def only_told(self) -> bool:
+        """Whether it is asked for no other reason than that it told of something.
+
+        Then nothing is sent, and nothing written, but what became of the payment.
+        """
+        ended = self.payment.phase is PaymentPhase.VOIDED
+        return self.told and (ended or not self.due)
 
     @property
     def attempt_recorded(self) -> datetime:
@@ -254,9 +271,9 @@ def refund(s: Situation) -> Step | None:
         why = f"The refund waits: {s.obstacle}. {_by_hand(s)}"
         found = {"Refunded": unknown(Reason.GATEWAY_UNUSABLE, why)}
         return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
-    if s.suspended or not s.due:
+    if not s.asks:
         return _wait(s)
-    if not s.within_key_life(step.started_time):
+    if s.told or not s.within_key_life(step.started_time):
         return LookUp()
     return _refund_call(s, step)
 
@@ -270,19 +287,20 @@ def void(s: Situation) -> Step | None:
     """Make sure that an unwanted payment is never charged.
 
     After a definite decline nothing is under way. In any other case the provider is asked, twice,
-    so far apart that a charge on its way would have arrived.
+    so far apart that a charge on its way would have arrived. Should the provider tell of a charge
+    even after that, it is asked once more.
     """
     if not s.unwanted or s.payment.captured or s.payment.phase in _REVIEWED_BY_A_PERSON:
         return None
     if s.payment.phase is PaymentPhase.VOIDED:
-        return NOTHING
+        return LookUp() if s.told and s.asks and s.terms is not None else NOTHING
     if s.payment.phase is PaymentPhase.DECLINED:
         return Decision(_voided(s))
     if s.terms is None:
         why = f"The payment cannot be called off yet: {s.obstacle}. {_by_hand(s)}"
         found = _unless_customers(s, unknown(Reason.GATEWAY_UNUSABLE, why))
         return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
-    return LookUp() if s.due and not s.suspended else _wait(s)
+    return LookUp() if s.asks else _wait(s)
 
 
 _REVIEWED_BY_A_PERSON = frozenset({PaymentPhase.MANUAL_REVIEW})
@@ -333,7 +351,7 @@ def find_out(s: Situation) -> Step | None:
         why = f"It is not known whether the payment was taken: {s.obstacle}."
         found = {"Captured": unknown(Reason.GATEWAY_UNUSABLE, why)}
         return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
-    return LookUp() if s.due and not s.suspended else _wait(s)
+    return LookUp() if s.asks else _wait(s)
 
 
 def charge(s: Situation) -> Step | None:
@@ -345,11 +363,18 @@ def charge(s: Situation) -> Step | None:
         return None
     if s.terms is None:
         return Decision(_deferred(s, Reason.GATEWAY_UNUSABLE, s.obstacle))
+    if s.told and s.asks:
+        return LookUp()
+    if (wait := _pause(s)) is not None:
+        return wait
+    return _charge_call(s) if s.within_key_life(s.attempt_recorded) else LookUp()
+
+
+def _pause(s: Situation) -> Decision | None:
+    """Say until when a payment is not to be charged, if it is not yet its time."""
     if s.held is not None:
         return _hold(s, s.held)
-    if not s.payment.in_line and not s.due:
-        return _wait(s)
-    return _charge_call(s) if s.within_key_life(s.attempt_recorded) else LookUp()
+    return _wait(s) if not s.payment.in_line and not s.due else None
 
 
 def _hold(s: Situation, held: Held) -> Decision:
@@ -423,6 +448,8 @@ def learn_look_up(s: Situation, answer: LookUpAnswer) -> Step:
             return _learn_missing(s)
         case Refused(code, message) if code == ANSWER_MISMATCH and not s.payment.captured:
             return Decision(_review(s, code, message))
+        case _ if s.only_told:
+            return _wait(s)
         case _:
             return Decision(_look_up_trouble(s, answer))
 
@@ -438,10 +465,12 @@ def _learn_found(s: Situation, found: Found) -> Step:
         return NOTHING
     if step.number in found.refund_steps:
         return learn_refund(s, step, Refunded())
-    return _refund_call(s, step)
+    return _wait(s) if s.only_told else _refund_call(s, step)
 
 
 def _learn_missing(s: Situation) -> Step:
+    if s.only_told:
+        return _wait(s)
     if s.payment.captured:
         return Decision(_refund_trouble(s, "the provider does not know the payment"))
     if s.unwanted:
@@ -453,6 +482,8 @@ def _learn_missing(s: Situation) -> Step:
         return Decision(
             _review(s, "OutcomeUnknown", "the provider never answered, and its keys have expired")
         )
+    if s.payment.phase is not PaymentPhase.UNKNOWN and (wait := _pause(s)) is not None:
+        return wait
     return _charge_call(s)
 
 
