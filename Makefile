@@ -51,6 +51,7 @@ bench-payments: $(SYNCED) ## What faults of the provider do to a shop (ARGS="--f
 
 generate: $(SYNCED) ## Write what is made from the models: CRDs, API reference, diagrams
 	@$(BIN)/python -m dev.generate
+	@$(BIN)/python -m dev.helm.manifests # the first time Helm is built: two minutes
 
 lock: $(SYNCED) ## Pin the dependencies anew after a change (UPGRADE=1 takes newer ones)
 	$(LOCK) pyproject.toml requirements/build.in --group dev -o requirements/dev.txt

@@ -1,25 +1,20 @@
 """Helm, on the chart of this checkout."""
 
 import json
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dev.cluster import Cluster
-from dev.cluster.console import plain
 from dev.generate.chart import CHART
-from dev.helm import HELM
+from dev.helm.run import HelmSays, helm
 from tests.support.api import Json
+
+__all__ = ["HelmSays", "helm", "merged", "nested", "render"]
 
 RELEASE = "toyrental"
 NAMESPACE = "toyrental-system"
-
-
-class HelmSays(Exception):
-    """Helm refused; `str()` is what it said."""
 
 
 def render(values: Json | None = None, chart: Path = CHART) -> list[Json]:
@@ -31,28 +26,6 @@ def render(values: Json | None = None, chart: Path = CHART) -> list[Json]:
 def _rendered(values: str, chart: Path) -> tuple[Json, ...]:
     said = helm("template", RELEASE, str(chart), f"--namespace={NAMESPACE}", values=values)
     return tuple(each for each in yaml.load_all(said, Loader=yaml.CSafeLoader) if each)
-
-
-def helm(
-    *arguments: str, values: str = "", cluster: Cluster | None = None, home: Path | None = None
-) -> str:
-    """Run Helm, on a cluster if one is given, and return what it prints. Raises HelmSays.
-
-    It is told nothing by the environment: neither plugins nor a kubeconfig of the user's count.
-    """
-    where = [f"--kubeconfig={cluster.kubeconfig}"] if cluster else []
-    given = ["--values=-"] if values else []
-    answer = subprocess.run(
-        [HELM.path(plain()), *arguments, *given, *where],
-        input=values,
-        env={"HOME": str(home or "/nonexistent")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if answer.returncode != 0:
-        raise HelmSays(answer.stderr)
-    return answer.stdout
 
 
 def nested(path: str, value: Any) -> Json:
