@@ -196,22 +196,39 @@ def test_a_leader_that_is_cut_off_from_the_lease_stops_before_the_other_begins(
 def test_a_leader_that_was_paused_writes_nothing_when_it_goes_on(
     pair: Pair, simulator: SimulatorProcess
 ) -> None:
-    """It is stopped in the midst of orders for longer than the Lease, as a machine may be."""
-    shop, one = pair.shop, pair.operators["one"]
+    """It is stopped in the midst of orders for longer than the Lease, as a machine may be.
+
+    What it sent before, and what was under way all that time, the API server refuses.
+    """
+    shop, one, proxy = pair.shop, pair.operators["one"], pair.proxies["one"]
     for number in range(6):
         shop.create(objects.toy(f"toy-{number}"))
     lives = [Life(shop, f"order-{number}", f"toy-{number}").happy() for number in range(6)]
-    eventually(lambda: not advance(look_at(shop), lives) and len(pair.writes("one")) > 12)
+    eventually(lambda: not advance(look_at(shop), lives) and len(proxy.writes) > 12)
+    go_on = threading.Event()
+    under_way: list[Request] = []
+
+    def hold(request: Request) -> Harm | None:
+        if not (request.writes and request.resource == "rentals"):
+            return None
+        under_way.append(request)
+        return Harm.hold(go_on)
+
+    proxy.plan = hold
+    eventually(lambda: not advance(look_at(shop), lives) and under_way)
     os.kill(one.pid, signal.SIGSTOP)
     try:
         leads(pair, "other")
         eventually(lambda: advance(look_at(shop), lives), within=60)
     finally:
         paused = time.monotonic()
+        proxy.behave()
+        go_on.set()
         os.kill(one.pid, signal.SIGCONT)
     eventually(lambda: "leads no more" in one.log)
     eventually(lambda: one.log.count("stands by: other_") == 1)
-    late = [str(request) for request in pair.writes("one") if request.at > paused]
+    assert [request.status for request in under_way] == [409] * len(under_way)
+    late = [str(request) for request in proxy.writes if request.at > paused]
     assert late == []
     rents(pair, "bear")
     eventually(lambda: audit(shop, simulator.ledger()))
