@@ -54,6 +54,18 @@ def _list_by_time() -> None:
     resources.PaymentIntent._api_list_all = list_all
 
 
+def _list_refunds_in_order() -> None:
+    """List Refunds the newest first, also those of one second."""
+    original = resources.Refund._api_list_all
+
+    def list_all(*args: Any, **more: Any) -> Any:
+        listed = original(*args, **more)
+        listed._list = [each for each in reversed(resources.store.values()) if each in listed._list]
+        return listed
+
+    resources.Refund._api_list_all = list_all
+
+
 def _name_card_errors() -> None:
     """Say `card_error` of a declined card: localstripe says invalid_request_error of everything."""
     original = errors.UserError.to_response
@@ -132,6 +144,7 @@ def main() -> None:
     resources.Store.dump_to_disk = _keep_in_memory
     _accept_error_on_requires_action()
     _list_by_time()
+    _list_refunds_in_order()
     _name_card_errors()
     server.app.middlewares.insert(0, idempotency)
     server.app.middlewares.insert(0, accounts)

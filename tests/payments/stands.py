@@ -79,6 +79,10 @@ class LocalStripe:
         answer = httpx.post(f"{self.url}/_config/accounts", json=accounts, trust_env=False)
         answer.raise_for_status()
 
+    def forget(self) -> None:
+        """Forget every payment."""
+        httpx.delete(f"{self.url}/_config/data", trust_env=False).raise_for_status()
+
     def books(self) -> list[dict[str, Any]]:
         """Return every PaymentIntent and Refund."""
         answer = httpx.get(f"{self.url}/_config/books", trust_env=False)
