@@ -21,6 +21,8 @@ from toyrental.payments.providers.port import (
     Missing,
     OutcomeUnknown,
     Refunded,
+    RefundFailed,
+    RefundPending,
     Refused,
     TryLater,
     Unauthorized,
@@ -250,7 +252,14 @@ async def test_a_card_that_wants_its_owner_says_so(
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [("succeeded", Refunded), ("pending", Refunded), ("failed", Refused), ("canceled", Refused)],
+    [
+        ("succeeded", Refunded),
+        ("pending", RefundPending),
+        ("requires_action", RefundPending),
+        ("failed", RefundFailed),
+        ("canceled", RefundFailed),
+        ("whatever", OutcomeUnknown),
+    ],
 )
 async def test_answers_to_a_refund(
     stripe: StripeProvider, scripted: Scripted, status: str, kind: type
@@ -305,7 +314,7 @@ async def test_a_payment_is_found_on_a_later_page(
     lists(scripted, [*others(150), failed, intent()], refunds)
     since = datetime(2026, 3, 1, 9, tzinfo=UTC)
     found = await stripe.look_up(replace(inquiry_of(CHARGE), since=since))
-    assert found == Found("pi_1", 15000, frozenset({1, 2}))
+    assert found == Found("pi_1", 15000, frozenset({1}), frozenset({2}), frozenset({3}))
     gte = {asked.query["created[gte]"] for asked in scripted.asked if "created[gte]" in asked.query}
     assert gte == {str(int((since - timedelta(hours=1)).timestamp()))}
 

@@ -28,6 +28,7 @@ from toyrental.payments.models import (
     Resolution,
 )
 from toyrental.payments.providers.port import (
+    KEY_REUSED,
     Capabilities,
     Captured,
     ChargeAnswer,
@@ -38,6 +39,8 @@ from toyrental.payments.providers.port import (
     NotSent,
     OutcomeUnknown,
     Refunded,
+    RefundFailed,
+    RefundPending,
     Refused,
     TryLater,
     Unauthorized,
@@ -608,6 +611,110 @@ def test_however_a_refund_grows_each_unit_goes_back_once(
     )
 
 
+# --- Refunds that end later, or fail after all ---
+
+
+def refunding(*, refund: int = 10_000) -> tuple[Situation, RefundStep]:
+    """Return a captured payment, all of which or part is to go back, and the step on record."""
+    s = situation(captured(refund=refund), rental=CANCELLED)
+    s = next_of(s, written(rules.decide(s)))
+    assert s.payment.status.refund_step is not None
+    return s, s.payment.status.refund_step
+
+
+def ends(*, done: int = 0, pending: int = 0, failed: int = 0) -> Found:
+    steps = [frozenset({n} if n else ()) for n in (done, pending, failed)]
+    return Found("ch_1", 10_000, *steps)
+
+
+def test_a_refund_in_hand_is_not_refunded_and_is_looked_up_later_and_later() -> None:
+    # Given a provider that has taken a refund up, and not carried it out
+    s, step = refunding()
+    s = next_of(s, written(rules.learn_refund(s, step, RefundPending())))
+    pauses = []
+    for _ in range(12):
+        # Then it is not given back yet, nobody is called, and it is not sent again
+        assert s.payment.phase is PaymentPhase.CAPTURED
+        assert said(s.payment, "Refunded") == ("Unknown", "Refunding")
+        assert find(s.payment.status.conditions, "Stalled") is None
+        assert s.payment.status.tries == 0
+        at = s.payment.status.next_attempt_time
+        assert at is not None
+        pauses.append(at - s.now)
+        s = replace(s, now=at)
+        assert rules.decide(s) == LookUp()
+        s = next_of(s, written(rules.learn_look_up(s, ends(pending=1))))
+    assert pauses == sorted(pauses)
+    assert pauses[0] <= timedelta(seconds=30)
+    assert pauses[-1] == hours(1)
+    # And a hint has it looked up at once
+    assert rules.decide(told(s)) == LookUp()
+    assert isinstance(rules.learn_look_up(told(s), ends(pending=1)), Decision)
+    done = written(rules.learn_look_up(told(s), ends(done=1)))
+    assert done.phase is PaymentPhase.REFUNDED
+
+
+def test_a_refund_whose_answer_was_lost_may_turn_out_to_be_in_hand() -> None:
+    s, step = refunding()
+    s = next_of(s, written(rules.learn_refund(s, step, OutcomeUnknown("x"))), later=KEY_LIFE)
+    assert rules.decide(s) == LookUp()
+    after = written(rules.learn_look_up(s, ends(pending=1)))
+    assert after.status.refund_step is not None
+    assert after.status.refund_step.accepted_time == s.now
+
+
+@pytest.mark.parametrize("pending", [True, False], ids=["after a while", "at once"])
+def test_a_refund_that_fails_calls_a_person_and_is_not_tried_on(*, pending: bool) -> None:
+    s, step = refunding()
+    if pending:
+        s = next_of(s, written(rules.learn_refund(s, step, RefundPending())), later=hours(1))
+        step_ = rules.learn_look_up(s, ends(failed=1))
+    else:
+        step_ = rules.learn_refund(s, step, RefundFailed("expired_or_canceled_card"))
+    assert isinstance(step_, Decision)
+    assert step_.write is not None
+    assert step_.write.event is not None
+    assert step_.write.event.reason == "RefundFailed"
+    after = written(step_)
+    assert said(after, "Refunded") == ("False", "RefundFailed")
+    assert said(after, "Ready") == ("False", "RefundFailed")
+    assert said(after, "Stalled") == ("True", "RefundFailed")
+    assert after.status.refunded_minor_units is None
+    # Then nothing is sent again, and the payment is kept
+    s = next_of(s, after, later=days(3))
+    assert rules.decide(s) == NOTHING
+    # And once it is deleted, it says how to end that
+    gone = replace(s, payment=a_payment(deleted=NOW).with_status(**dict(after.status)))
+    last = written(rules.decide(gone))
+    assert SETTLE in str(find(last.status.conditions, "Ready"))
+    assert rules.decide(next_of(gone, last, later=days(3))) == NOTHING
+
+
+@pytest.mark.parametrize("refund", [4_000, 10_000])
+def test_a_refund_that_fails_long_after_it_was_made_does_not_go_unnoticed(refund: int) -> None:
+    # Given a refund that was made
+    s, step = refunding(refund=refund)
+    done = written(rules.learn_refund(s, step, Refunded()))
+    s = next_of(s, done.with_finalizers(()), later=days(20))
+    assert rules.decide(s) == NOTHING
+    # When the provider tells of it, then it is looked up; nothing new is nothing to write
+    assert rules.decide(told(s)) == LookUp()
+    assert rules.learn_look_up(told(s), ends(done=1)) == NOTHING
+    unsaid = (Missing(), OutcomeUnknown("x"), Refused("c", "x"), Unauthorized("x"))
+    assert all(rules.learn_look_up(told(s), answer) == Decision() for answer in unsaid)
+    # And when it failed, then that is said: it is not Refunded any more
+    failed = written(rules.learn_look_up(told(s), ends(failed=1)))
+    assert said(failed, "Refunded") == ("False", "RefundFailed")
+    assert said(failed, "Stalled") == ("True", "RefundFailed")
+    assert rules.decide(next_of(s, failed, later=days(1))) == NOTHING
+    # And no more is sent, though more shall go back
+    more = failed.with_spec(refund_minor_units=10_000)
+    assert rules.decide(next_of(s, more, later=days(1))) == NOTHING
+    # And while it is kept, it stays kept
+    kept = failed.with_finalizers((SETTLE,))
+    assert rules.decide(next_of(s, kept, later=days(1))) == NOTHING
+
+
 # --- Nothing to pay ---
 
 
@@ -689,6 +796,35 @@ def test_what_is_deleted_while_its_rental_lives_goes_back_in_full() -> None:
 def test_what_is_deleted_after_it_was_earned_is_kept() -> None:
     payment = a_payment(deleted=NOW, phase="Captured", captured_minor_units=10_000)
     assert written(rules.decide(situation(payment, rental=COMPLETED))).metadata.finalizers == ()
+
+
+@pytest.mark.parametrize("deleted", [None, NOW])
+def test_money_at_a_suspended_gateway_does_not_wait_in_silence(deleted: datetime | None) -> None:
+    """Given a gateway that the shop has suspended, then what must go back says what to do."""
+    held = Held(SUSPENDED, "the shop has suspended its payment gateway")
+    unpaid = a_payment(refund=10_000, deleted=deleted)
+    paid = unpaid.with_status(phase=PaymentPhase.CAPTURED, captured_minor_units=10_000)
+    for payment in (unpaid, paid):
+        s = replace(situation(payment, rental=CANCELLED), held=held)
+        for _ in range(3):
+            step = rules.decide(s)
+            assert isinstance(step, Decision)
+            s = s if step.write is None else next_of(s, written(step))
+        assert said(s.payment, "Stalled") == ("True", "GatewayUnusable")
+        ready = str(find(s.payment.status.conditions, "Ready"))
+        assert "suspended" in ready
+        assert (SETTLE in ready) is (deleted is not None)
+        # And once that is undone, it goes on
+        assert isinstance(rules.decide(replace(s, held=None)), LookUp | SendRefund)
+
+
+def test_a_method_that_is_missing_does_not_hide_why_a_deleted_payment_stays() -> None:
+    s = situation(a_payment())
+    pending = written(rules.learn_charge(s, MethodMissing()))
+    gone = a_payment(deleted=NOW).with_status(**dict(pending.status))
+    s = tried(situation(gone, rental=None), rules.PATIENCE)
+    after = written(rules.learn_look_up(s, OutcomeUnknown("no answer")))
+    assert said(after, "Stalled") == ("True", "Unresolved")
 
 
 # --- Nothing to do, nothing written ---
@@ -825,6 +961,22 @@ def test_a_look_up_that_finds_another_amount_is_never_captured(answer: Found | R
     after = written(rules.learn_look_up(s, answer))
     assert after.phase is PaymentPhase.MANUAL_REVIEW
     assert after.status.captured_minor_units is None
+
+
+def test_a_method_changed_while_its_charge_is_in_flight_is_never_charged_beside_it() -> None:
+    # Given a first charge whose answer could not be noted, for the method was changed meanwhile
+    first = a_payment(by="good")
+    sent = rules.decide(situation(first))
+    s = situation(first.with_spec(method=Method(token="better")))
+    # Then the same key is sent, and the provider refuses it with other parameters
+    assert rules.decide(s) == sent
+    s = next_of(s, written(rules.learn_charge(s, Refused(KEY_REUSED, "used before"))))
+    at = s.payment.status.next_attempt_time
+    assert at is not None
+    # And what the first one did is looked up, and counts
+    s = replace(s, now=at)
+    assert rules.decide(s) == LookUp()
+    assert written(rules.learn_look_up(s, Found("ch_1", 10_000))).captured
 
 
 def test_a_refund_after_a_review_that_ended_as_charged() -> None:

@@ -37,6 +37,8 @@ OUTCOMES: dict[type, str] = {
     port.Captured: "captured",
     port.Declined: "declined",
     port.Refunded: "refunded",
+    port.RefundPending: "pending",
+    port.RefundFailed: "failed",
     port.Found: "found",
     port.Missing: "missing",
     port.Account: "answered",
@@ -51,9 +53,9 @@ BROKEN_OFF = "broken_off"
 REQUESTS = Counter(
     "toyrental_gateway_requests_total",
     "What providers were asked, by gateway, operation (charge, look_up, refund, account) and"
-    " outcome: captured, declined, refunded, found, missing, answered (the account); not_sent,"
-    " unauthorized, try_later, unknown, refused; broken_off: the operator ended meanwhile. What an"
-    " open circuit keeps back is not asked.",
+    " outcome: captured, declined, refunded, pending, failed (a refund), found, missing, answered"
+    " (the account); not_sent, unauthorized, try_later, unknown, refused; broken_off: the operator"
+    " ended meanwhile. What an open circuit keeps back is not asked.",
     ["namespace", "gateway", "operation", "outcome"],
     registry=REGISTRY,
 )

@@ -90,6 +90,7 @@ class Reason(StrEnum):
     REFUNDED = "Refunded"
     PARTIALLY_REFUNDED = "PartiallyRefunded"
     UNRESOLVED = "Unresolved"
+    REFUND_FAILED = "RefundFailed"
 
 
 class Method(Model):
@@ -200,6 +201,9 @@ class RefundStep(Model):
 
     started_time: Time
     """When it was put on record."""
+
+    accepted_time: Time | None = None
+    """When the provider was seen to have taken it up. Since then it is looked up, and not sent."""
 
 
 class PaymentStatus(Status):
@@ -346,6 +350,12 @@ class Payment(Resource):
         if captured is None or captured.reason not in {Reason.DECLINED, Reason.METHOD_MISSING}:
             return None
         return captured.last_transition_time
+
+    @property
+    def refund_failed(self) -> bool:
+        """Whether the provider could not give back what it was asked to: a person has to."""
+        refunded = conditions.find(self.status.conditions, "Refunded")
+        return refunded is not None and refunded.reason == Reason.REFUND_FAILED
 
     @property
     def settled(self) -> bool:

@@ -37,6 +37,8 @@ from toyrental.payments.providers.port import (
     OutcomeUnknown,
     RefundAnswer,
     Refunded,
+    RefundFailed,
+    RefundPending,
     Refused,
     Trouble,
     TryLater,
@@ -51,6 +53,7 @@ from toyrental.shared.resource import Key
 
 FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(minutes=1)
+PENDING_PAUSES = timedelta(seconds=30), timedelta(hours=1)
 METHOD_PAUSE = timedelta(seconds=15)
 IN_FLIGHT_MARGIN = timedelta(minutes=1)
 
@@ -169,7 +172,8 @@ class Situation:
 
         Then nothing is sent, and nothing written, but what became of the payment.
         """
-        ended = self.payment.phase is PaymentPhase.VOIDED
+        idle = self.payment.captured and self.payment.status.refund_step is None
+        ended = idle or self.payment.phase is PaymentPhase.VOIDED
         return self.told and (ended or not self.due)
 
     @property
@@ -217,7 +221,7 @@ def _money_settled(s: Situation) -> bool:
     payment = s.payment
     if payment.captured and payment.spec.amount.minor_units == 0:
         return True
-    if not s.rental_ended or payment.status.refund_step is not None:
+    if not s.rental_ended or payment.status.refund_step is not None or payment.refund_failed:
         return False
     if payment.phase in {PaymentPhase.VOIDED, PaymentPhase.REFUNDED}:
         return True
@@ -237,6 +241,20 @@ def resolve_review(s: Situation) -> Step | None:
 
 
 # --- Giving back ---
+
+
+def check_refund(s: Situation) -> Step | None:
+    """Look at what was given back once more, when the provider tells of it: refunds can fail later.
+
+    Once one has failed, a person has to give it back: another step would be no safer.
+    """
+    if not s.payment.captured or s.payment.status.refund_step is not None:
+        return None
+    if s.payment.refund_failed:
+        failure = s.payment.status.failure
+        return Decision(_refund_failed(s, failure.message if failure is not None else ""))
+    possible = s.told and s.asks and s.terms is not None
+    return LookUp() if possible and s.refunded > 0 else None
 
 
 def begin_refund(s: Situation) -> Step | None:
@@ -267,13 +285,14 @@ def refund(s: Situation) -> Step | None:
     step = s.payment.status.refund_step
     if not s.payment.captured or step is None:
         return None
-    if s.terms is None:
-        why = f"The refund waits: {s.obstacle}. {_by_hand(s)}"
+    if (obstacle := _obstacle(s)) is not None:
+        why = f"The refund waits: {obstacle}. {_by_hand(s)}"
         found = {"Refunded": unknown(Reason.GATEWAY_UNUSABLE, why)}
         return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
     if not s.asks:
         return _wait(s)
-    if s.told or not s.within_key_life(step.started_time):
+    accepted = step.accepted_time is not None
+    if s.told or accepted or not s.within_key_life(step.started_time):
         return LookUp()
     return _refund_call(s, step)
 
@@ -281,6 +300,13 @@ def refund(s: Situation) -> Step | None:
 def _refund_call(s: Situation, step: RefundStep) -> SendRefund:
     key = f"{s.payment.uid}:refund:{step.number}"
     return SendRefund(key, s.payment.status.gateway_payment_id or "", step)
+
+
+def _obstacle(s: Situation) -> str | None:
+    """Say why the provider cannot be asked at all, if it cannot: that lasts until a person acts."""
+    if s.terms is None:
+        return s.obstacle
+    return s.held.message if s.suspended and s.held is not None else None
 
 
 def void(s: Situation) -> Step | None:
@@ -296,8 +322,8 @@ def void(s: Situation) -> Step | None:
         return LookUp() if s.told and s.asks and s.terms is not None else NOTHING
     if s.payment.phase is PaymentPhase.DECLINED:
         return Decision(_voided(s))
-    if s.terms is None:
-        why = f"The payment cannot be called off yet: {s.obstacle}. {_by_hand(s)}"
+    if (obstacle := _obstacle(s)) is not None:
+        why = f"The payment cannot be called off yet: {obstacle}. {_by_hand(s)}"
         found = _unless_customers(s, unknown(Reason.GATEWAY_UNUSABLE, why))
         return Decision(_note(s, s.payment.phase, found, next_attempt_time=None))
     return LookUp() if s.asks else _wait(s)
@@ -403,6 +429,7 @@ def _wait(s: Situation) -> Decision:
 _RULES: tuple[Rule, ...] = (
     settle,
     resolve_review,
+    check_refund,
     begin_refund,
     refund,
     nothing_to_pay,
@@ -461,10 +488,14 @@ def _learn_found(s: Situation, found: Found) -> Step:
         return Decision(_review(s, ANSWER_MISMATCH, why))
     if not s.payment.captured:
         return Decision(_captured(s, found.gateway_payment_id))
+    if found.failed_steps and (step is None or step.number in found.failed_steps):
+        return learn_refund(s, step, RefundFailed("the provider could not carry it out"))
     if step is None:
         return NOTHING
     if step.number in found.refund_steps:
         return learn_refund(s, step, Refunded())
+    if step.number in found.pending_steps or step.accepted_time is not None:
+        return learn_refund(s, step, RefundPending())
     return _wait(s) if s.only_told else _refund_call(s, step)
 
 
@@ -499,11 +530,17 @@ def _missing_once_or_twice(s: Situation) -> Write | None:
     return _note(s, s.payment.phase, found, missing_since=first, next_attempt_time=again)
 
 
-def learn_refund(s: Situation, step: RefundStep, answer: RefundAnswer) -> Decision:
-    """Return what the answer to a step of refund means."""
+def learn_refund(s: Situation, step: RefundStep | None, answer: RefundAnswer) -> Decision:
+    """Return what the answer to a step of refund means; only a failure can be of one past."""
     match answer:
-        case Refunded():
+        case RefundFailed(message):
+            return Decision(_refund_failed(s, message))
+        case Refunded() if step is not None:
             return Decision(_refunded(s, step))
+        case RefundPending() if step is not None:
+            return _refund_pending(s, step)
+        case Refunded() | RefundPending():
+            return NOTHING
         case Refused(_, message):
             return Decision(_refund_trouble(s, message))
         case _:
@@ -606,7 +643,8 @@ def _unless_customers(s: Situation, captured: Finding) -> dict[str, Finding]:
 
     The rental still needs to know that, to tell an order that expired from one called off.
     """
-    return {} if s.payment.awaits_customer_since is not None else {"Captured": captured}
+    kept = s.payment.awaits_customer_since is not None and not s.payment.deleting
+    return {} if kept else {"Captured": captured}
 
 
 def _refunded(s: Situation, step: RefundStep) -> Write | None:
@@ -619,6 +657,37 @@ def _refunded(s: Situation, step: RefundStep) -> Write | None:
     return _note(
         s, phase, {"Refunded": found}, refunded_minor_units=refunded, refund_step=None, **_ANSWERED
     )
+
+
+def _refund_pending(s: Situation, step: RefundStep) -> Decision:
+    """Note that the provider is at it; it is asked again, later and later."""
+    if s.only_told and step.accepted_time is not None:
+        return _wait(s)
+    since = step.accepted_time or s.now
+    shortest, longest = PENDING_PAUSES
+    pause = min(max(s.now - since, shortest), longest)
+    message = "The provider has taken the refund up, and has not carried it out yet."
+    return Decision(
+        _note(
+            s,
+            s.payment.phase,
+            {"Refunded": unknown(Reason.REFUNDING, message)},
+            refund_step=step.model_copy(update={"accepted_time": since.replace(microsecond=0)}),
+            next_attempt_time=s.now + pause,
+            tries=0,
+        )
+    )
+
+
+def _refund_failed(s: Situation, why: str) -> Write | None:
+    """Note that the shop has money again that it was to give back: only a person can give it."""
+    message = (
+        f"A refund failed: {why}. The shop has the money again; give it back in another way."
+        f" {_by_hand(s)}"
+    )
+    found = {"Refunded": false(Reason.REFUND_FAILED, message)}
+    failure = Failure(code=str(Reason.REFUND_FAILED), message=why)
+    return _note(s, s.payment.phase, found, failure=failure, refund_step=None, **_ANSWERED)
 
 
 def _refund_trouble(s: Situation, why: str, pause: timedelta | None = None) -> Write | None:
@@ -696,7 +765,8 @@ def _note(
     if after.status == payment.status:
         return None
     event = _event(payment, phase, ready)
-    if event is None and ready.reason == Reason.UNRESOLVED and not _is_stalled(payment):
+    calls = ready.reason in {Reason.UNRESOLVED, Reason.REFUND_FAILED}
+    if event is None and calls and not _is_stalled(payment):
         event = Event(ready.reason, ready.message, "Warning")
     return Write(payment, after, event)
 
@@ -734,17 +804,19 @@ _DONE = frozenset(
 
 
 def _ready(payment: Payment, found: dict[str, Finding | None]) -> tuple[Finding, bool]:
-    refund_under_way = payment.status.refund_step is not None
-    if payment.phase in _DONE and not refund_under_way:
+    refunded = found.get("Refunded")
+    failed = payment.refund_failed if refunded is None else refunded.reason == Reason.REFUND_FAILED
+    refund_open = payment.status.refund_step is not None or failed
+    if payment.phase in _DONE and not refund_open:
         return true(payment.phase.value, _done(payment)), False
-    type_ = "Refunded" if refund_under_way else "Captured"
+    type_ = "Refunded" if refund_open else "Captured"
     finding = found.get(type_)
     if finding is None:
         known = conditions.find(payment.status.conditions, type_)
         reason, message = (known.reason, known.message) if known else (Reason.PENDING, "")
     else:
         reason, message = finding.reason, finding.message
-    stuck = reason in {Reason.GATEWAY_UNUSABLE, Reason.UNRESOLVED}
+    stuck = reason in {Reason.GATEWAY_UNUSABLE, Reason.UNRESOLVED, Reason.REFUND_FAILED}
     stalled = payment.phase in _NEEDS_A_PERSON or stuck
     return false(reason, message), stalled
 

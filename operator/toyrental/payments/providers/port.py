@@ -88,12 +88,29 @@ class Refunded:
 
 
 @dataclass(frozen=True)
+class RefundPending:
+    """The provider has taken the refund up, and will give the amount back or fail to."""
+
+
+@dataclass(frozen=True)
+class RefundFailed:
+    """The provider could not give the amount back, and the shop has it again: definite."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Found:
     """The provider knows the payment: it took `captured` minor units, and gave these steps back."""
 
     gateway_payment_id: str
     captured: int
     refund_steps: frozenset[int] = frozenset()
+    pending_steps: frozenset[int] = frozenset()
+    """Those that it has taken up and not carried out yet."""
+
+    failed_steps: frozenset[int] = frozenset()
+    """Those that it could not carry out, however it had answered at first."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +188,7 @@ Trouble = NotSent | Unauthorized | TryLater | OutcomeUnknown | Refused
 
 ChargeAnswer = Captured | Declined | Trouble
 LookUpAnswer = Found | Missing | Trouble
-RefundAnswer = Refunded | Trouble
+RefundAnswer = Refunded | RefundPending | RefundFailed | Trouble
 AccountAnswer = Account | Trouble
 
 

@@ -165,14 +165,23 @@ class StripeProvider:
         return undecided or Missing()
 
     async def _with_refunds(self, intent: dict[str, Any]) -> LookUpAnswer:
-        steps = set()
+        done, pending, failed = set[int](), set[int](), set[int]()
+        by_status = {
+            "succeeded": done,
+            **dict.fromkeys(answers.PENDING, pending),
+            **dict.fromkeys(answers.FAILED, failed),
+        }
         async for refund in self._all("/v1/refunds", {"payment_intent": intent["id"]}):
             if not isinstance(refund, dict):
                 return refund
             step = str(member(refund, "metadata", "step"))
-            if step.isdecimal() and member(refund, "status") not in {"failed", "canceled"}:
-                steps.add(int(step))
-        return Found(intent["id"], intent["amount"], frozenset(steps))
+            if not step.isdecimal():
+                continue
+            steps = by_status.get(str(member(refund, "status")))
+            if steps is None:
+                return UNREADABLE
+            steps.add(int(step))
+        return Found(intent["id"], intent["amount"], *map(frozenset, (done, pending, failed)))
 
     async def _all(
         self, path: str, filters: dict[str, str]

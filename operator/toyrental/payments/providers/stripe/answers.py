@@ -21,6 +21,8 @@ from toyrental.payments.providers.port import (
     Refund,
     RefundAnswer,
     Refunded,
+    RefundFailed,
+    RefundPending,
     Refused,
     Trouble,
 )
@@ -67,10 +69,25 @@ def refunded(answer: httpx.Response, asked: Refund) -> RefundAnswer:
         return contradiction("currency")
     if member(refund, "payment_intent") != asked.gateway_payment_id:
         return contradiction("payment")
-    status = code_of(member(refund, "status"), "unknown")
-    if status in {"succeeded", "pending"}:
-        return Refunded()
-    return Refused(f"refund_{status}", f"the Refund is {status}; see it in Stripe's dashboard")
+    return _end_of(refund)
+
+
+def _end_of(refund: Any) -> RefundAnswer:
+    match member(refund, "status"):
+        case "succeeded":
+            return Refunded()
+        case status if status in PENDING:
+            return RefundPending()
+        case status if status in FAILED:
+            reason = code_of(member(refund, "failure_reason"), status)
+            return RefundFailed(f"the provider could not carry it out ({reason})")
+        case _:
+            return UNREADABLE
+
+
+PENDING = frozenset({"pending", "requires_action"})
+FAILED = frozenset({"failed", "canceled"})
+"""The statuses of a Refund that is not done, and of one that never will be."""
 
 
 def knows_no_such(answer: httpx.Response) -> bool:
