@@ -7,6 +7,7 @@ that it asked for. Here the reconcilers say so, and after each scene nothing may
 
 import sys
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,7 +33,8 @@ class Bell:
     def __init__(self, world: World) -> None:
         self._world = world
         self._cache = Cache(KINDS)
-        nothing: Any = None  # the reconcilers are only asked: they read and write nothing
+        # The reconcilers are only asked: they read and write nothing.
+        nothing: Any = SimpleNamespace(leads=lambda: True)
         means = Means(nothing, self._cache, nothing, Gateways([]), lambda: world.now)
         self._reconcilers = reconcilers(Context, means)
         self._cache.listen(self._changed)
