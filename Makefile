@@ -49,6 +49,9 @@ bench: $(SYNCED) ## What the operator costs, beside its ceiling (ARGS="--lives 6
 bench-payments: $(SYNCED) ## What faults of the provider do to a shop (ARGS="--faults drop,outage --seconds 15 --rate 5")
 	@$(BIN)/python -m dev.bench.payments $(ARGS)
 
+pictures: $(SYNCED) ## Draw the dashboards and photograph the board, of a shop that runs, for docs/
+	@$(BIN)/python -m dev.pictures $(ARGS)
+
 generate: $(SYNCED) ## Write what is made from the models: CRDs, API reference, diagrams
 	@$(BIN)/python -m dev.generate
 	@$(BIN)/python -m dev.helm.manifests # the first time Helm is built: two minutes
@@ -62,4 +65,4 @@ clean: ## Stop everything and remove all that was made here (built control plane
 	@test ! -x $(BIN)/python || $(BIN)/python -m dev.cluster down
 	rm -rf $(VENV) .local .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help setup up down demo check test bench bench-payments generate lock clean
+.PHONY: help setup up down demo check test bench bench-payments pictures generate lock clean

@@ -16,8 +16,10 @@ _FONTS = """\
 <?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig>
+  <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
   <dir>{unpacked}/usr/share/fonts</dir>
   <dir>/usr/share/fonts</dir>
+  <match><edit name="family" mode="append_last"><string>DejaVu Sans</string></edit></match>
   <cachedir prefix="xdg">fontconfig</cachedir>
 </fontconfig>
 """

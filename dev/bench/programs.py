@@ -30,7 +30,7 @@ class Simulator:
 
 
 def brought() -> list[Path]:
-    """Return what the product brings to a cluster: its CRDs and policies."""
+    """Return what the product brings to a cluster: CRDs, policies and roles."""
     return manifests.present()
 
 

@@ -42,13 +42,13 @@ DEFAULT_STATE_DIR = manifests.REPOSITORY / ".local"
 
 
 Bare = Annotated[
-    bool, typer.Option("--bare", help="Do not apply the CRDs and policies of this checkout.")
+    bool, typer.Option("--bare", help="Do not apply the CRDs, policies and roles of this checkout.")
 ]
 
 
 @app.command()
 def up(state_dir: StateDir = DEFAULT_STATE_DIR, bare: Bare = False) -> None:
-    """Start it, or say that it is up; apply the CRDs and policies; say what to do next.
+    """Start it, or say that it is up; apply CRDs, policies, roles; say what to do next.
 
     The first time on a machine the control plane is built from its Go modules, which takes some
     minutes. After that it is ready in seconds.

@@ -12,14 +12,15 @@ from .errors import ClusterError
 REPOSITORY = Path(__file__).parent.parent.parent
 CRDS = REPOSITORY / "crds"
 POLICIES = REPOSITORY / "manifests" / "policies"
+ROLES = REPOSITORY / "manifests" / "rbac"
 
 FIELD_MANAGER = "toyrental-setup"
 WAIT_SECONDS = 30
 
 
 def present() -> list[Path]:
-    """Return what of the product there is to apply, in order: the CRDs, then the policies."""
-    return [path for path in (CRDS, POLICIES) if any(path.glob("*.yaml"))]
+    """Return what of the product there is to apply, in order: CRDs, policies, roles."""
+    return [path for path in (CRDS, POLICIES, ROLES) if any(path.glob("*.yaml"))]
 
 
 def apply(cluster: Cluster, paths: Sequence[Path]) -> None:

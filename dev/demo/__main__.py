@@ -66,7 +66,7 @@ def _a_shop(cluster: Cluster, layout: Layout, screen: Screen) -> Iterator[Stage]
             yield stage
     finally:
         if guest:
-            screen.say("Tidying up: namespace, operator and simulator go; the CRDs stay.")
+            screen.say("Tidying up: namespace, operator, simulator go; CRDs, policies, roles stay.")
             try:
                 house.close_shop(cluster, namespace)
             finally:

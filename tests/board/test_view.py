@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import condition, objects
 from toyrental.board import actions
-from toyrental.board.view import MOST, Badge, May, Seen, shop_view
+from toyrental.board.view import MOST, Badge, May, Seen, known_as, shop_view
 from toyrental.rentals.models import Rental
 from toyrental.stores.models import Toy
 
@@ -47,6 +47,11 @@ def test_what_may_not_be_listed_is_hidden_and_not_empty() -> None:
     assert view.approvals.hidden
     assert not view.repairs.hidden
     assert view.tiles == ()
+
+
+def test_people_are_called_by_their_name() -> None:
+    assert known_as("system:serviceaccount:toy-library:hana") == "hana"
+    assert known_as("https://accounts.example#mina") == "https://accounts.example#mina"
 
 
 def test_a_long_list_is_cut_and_the_rest_counted() -> None:

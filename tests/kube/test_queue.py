@@ -82,7 +82,9 @@ async def test_errors_are_retried_ever_later_and_never_all_at_once(
         longest = min(FIRST_BACKOFF_SECONDS * 2**n, LONGEST_BACKOFF_SECONDS)
         assert longest / 2 <= pause <= longest
     assert len({queue.retry("a") for _ in range(10)}) > 1
+    assert queue.retrying == 1
     queue.forget("a")
+    assert queue.retrying == 0
     assert queue.retry("a") <= FIRST_BACKOFF_SECONDS
 
 

@@ -1,6 +1,7 @@
 """A real Prometheus watches a real operator: every expression answers, alerts come and go."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from dev.cluster import Cluster
 from dev.cluster.manifests import REPOSITORY
 from dev.cluster.ports import free
 from dev.generate.grafana import BOARDS
+from dev.pictures import sheet
 from tests.conftest import open_shop
 from tests.e2e.business import DECLINED, GATEWAY, Business
 from tests.support import Api, Shop, eventually
 from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
 from tests.support.prometheus import PrometheusProcess, alerts, rules
-from toyrental.payments.models import PaymentGateway
+from toyrental.payments.models import Payment, PaymentGateway
 from toyrental.shared.metrics import REGISTRY
 
 __all__ = ["pytest_runtest_makereport"]
@@ -132,6 +134,17 @@ def test_every_expression_answers(
     assert "ToyrentalOperatorDown" not in prometheus.firing()
 
 
+def test_the_dashboards_can_be_drawn(
+    operator: OperatorProcess, prometheus: PrometheusProcess, tmp_path: Path
+) -> None:
+    """Given a Prometheus, then `make pictures` has a picture of every dashboard."""
+    assert operator.running
+    now = time.time()
+    for board in BOARDS:
+        sheet.draw(board, sheet.Source(prometheus.url, now - 30, now), tmp_path / "picture.png")
+        assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
 def test_a_provider_that_is_gone_is_told_of(
     operator: OperatorProcess,
     prometheus: PrometheusProcess,
@@ -148,6 +161,26 @@ def test_a_provider_that_is_gone_is_told_of(
     Business(shop, simulator).takes_order("waiting", toy="puzzle")
     eventually(lambda: alert in prometheus.firing(), within=WITHIN)
     shop.patch(PaymentGateway, GATEWAY, spec={"suspended": False})
+    eventually(lambda: alert not in prometheus.firing(), within=WITHIN)
+
+
+def test_a_payment_that_needs_a_person_is_told_of(
+    operator: OperatorProcess,
+    prometheus: PrometheusProcess,
+    shop: Shop,
+    simulator: SimulatorProcess,
+) -> None:
+    """Given a charge that the provider refuses, then somebody is alerted until a person decides."""
+    assert operator.running
+    alert = "ToyrentalPaymentInReview"
+    business = Business(shop, simulator)
+    if not shop.api.find("PaymentGateway", shop.name):
+        business.opens()
+    business.registers("map")
+    order = business.takes_order("mistyped", toy="map", method="pm_of_nobody")
+    payment = business.payment_becomes(order, "ManualReview")
+    eventually(lambda: alert in prometheus.firing(), within=WITHIN)
+    shop.patch(Payment, payment.name, spec={"resolution": {"outcome": "NotCharged"}})
     eventually(lambda: alert not in prometheus.firing(), within=WITHIN)
 
 

@@ -14,8 +14,6 @@ from pathlib import Path
 
 from dev.cluster import Cluster, ClusterError, manifests, select_cluster
 
-ROLES = manifests.REPOSITORY / "manifests" / "rbac"
-
 
 class Keeper:
     """Starts the cluster when it is first asked for, and stops it when closed."""
@@ -37,8 +35,7 @@ class Keeper:
         return self._answer
 
     def _start(self) -> Cluster | ClusterError:
-        roles = [ROLES] if ROLES.exists() else []
-        selected = select_cluster(self._directory / "cluster", apply=[*manifests.present(), *roles])
+        selected = select_cluster(self._directory / "cluster", apply=manifests.present())
         try:
             return self._open.enter_context(selected)
         except ClusterError as error:

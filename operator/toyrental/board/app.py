@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from toyrental.board import actions
 from toyrental.board.reading import access, read
 from toyrental.board.sessions import Session, Sessions
-from toyrental.board.view import ShopView, shop_view
+from toyrental.board.view import ShopView, known_as, shop_view
 from toyrental.kube.client import Client
 from toyrental.kube.errors import ApiError
 from toyrental.shared.clock import utc_now
@@ -31,7 +31,7 @@ from toyrental.shared.clock import utc_now
 COOKIE = "toyrental-board"
 LONGEST_FORM = 64 * 1024
 MOST_STREAMS = 100
-SECTIONS = ("summary", "waiting", "overdue", "today", "stock", "repairs", "payments")
+SECTIONS = ("summary", "waiting", "overdue", "today", "repairs", "payments", "stock")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -161,7 +161,7 @@ class _Board:
         response = RedirectResponse("/", 303)
         response.set_cookie(
             COOKIE,
-            await self.sessions.open(user, client),
+            await self.sessions.open(known_as(user), client),
             httponly=True,
             samesite="strict",
             secure=self._settings.https or request.url.scheme == "https",

@@ -114,6 +114,12 @@ def shop_view(shop: str, seen: Seen, may: May, now: datetime, zone: tzinfo) -> S
     )
 
 
+def known_as(user: str) -> str:
+    """Return by what name a person goes: of a service account its own, without its namespace."""
+    account = user.removeprefix("system:serviceaccount:")
+    return user if account == user else account.rpartition(":")[2]
+
+
 def _waits_for_approval(rental: Rental) -> bool:
     undecided = rental.phase is RentalPhase.PAID and rental.spec.approval is None
     return undecided and rental.spec.desired_state == "Rented"

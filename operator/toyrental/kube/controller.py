@@ -74,6 +74,7 @@ class Controller:
         self._clock = clock
         self._queue: WorkQueue[Key] = WorkQueue(metrics.QUEUE_SECONDS.labels(self.kind).observe)
         metrics.QUEUE_DEPTH.labels(self.kind).set_function(self._queue.__len__)
+        metrics.QUEUE_RETRYING.labels(self.kind).set_function(lambda: self._queue.retrying)
         self._idle: set[asyncio.Task[None]] = set()
         self._begun: dict[Key, float] = {}
         self._stopping = False

@@ -49,6 +49,12 @@ QUEUE_DEPTH = Gauge(
     ["kind"],
     registry=REGISTRY,
 )
+QUEUE_RETRYING = Gauge(
+    "toyrental_queue_retrying",
+    "Objects whose last reconcile did not go well, and that wait to be tried again, by kind.",
+    ["kind"],
+    registry=REGISTRY,
+)
 QUEUE_SECONDS = Histogram(
     "toyrental_queue_latency_seconds",
     "How long objects waited in the queue before they were reconciled, by kind.",

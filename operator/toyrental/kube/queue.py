@@ -36,6 +36,11 @@ class WorkQueue(Generic[K]):
         return len(self._ready)
 
     @property
+    def retrying(self) -> int:
+        """How many keys failed when they were last worked on."""
+        return len(self._failures)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is ready and nothing is being worked on; timers may yet be set."""
         return not self._ready and not self._working
