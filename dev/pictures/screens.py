@@ -44,6 +44,7 @@ def photograph(url: str, token: str, folder: Path) -> Iterator[Path]:
             page.get_by_label("Your token").fill(token)
             page.get_by_role("button", name="Sign in").click()
             expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=WITHIN_MS)
+            expect(page.get_by_text("toys available")).to_be_visible()
             path = folder / f"board-{screen.name}.png"
             page.screenshot(path=path)
             context.close()

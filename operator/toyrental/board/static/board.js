@@ -4,6 +4,9 @@
 const state = document.getElementById("state");
 const live = document.getElementById("live");
 
+// What came of a button is read out, and the keyboard goes on from there.
+document.getElementById("said")?.focus();
+
 if (state) {
   const source = new EventSource(state.dataset.live);
   const tell = (text) => { if (state.textContent !== text) state.textContent = text; };
