@@ -110,6 +110,7 @@ def _what_next(cluster: Cluster) -> None:
     kubeconfig, programs = _short(cluster.kubeconfig), _short(cluster.kubectl.parent)
     rows = (
         ("kubectl get toyrental -A", "see all shops"),
+        ("kubectl toyrental --help", "run a shop from the terminal"),
         ("toyrental run", "run the operator"),
         ("make demo", "watch the life of a rental"),
         ("make down", "stop it and remove its data"),

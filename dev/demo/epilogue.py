@@ -48,6 +48,8 @@ def what_next(stage: Stage, layout: Layout, board: str, prometheus: str) -> None
     rows = (
         ("approve the order", _patch("rental you-train", approval={"decision": "Approved"})),
         ("take on the repair", _patch("repairticket bobby-car-wheel", assignee="you")),
+        ("the shop at a glance", "kubectl toyrental status"),
+        ("one order with all of it", "kubectl toyrental tree ryu-bike"),
         ("what each order waits for", "kubectl get rentals -o wide"),
         ("the life of one order", "kubectl describe rental ryu-bike"),
         ("what can be asked for", "kubectl explain rental.spec"),

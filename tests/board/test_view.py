@@ -8,6 +8,7 @@ import pytest
 from tests.support import condition, objects
 from toyrental.board import actions
 from toyrental.board.view import MOST, Badge, May, Seen, known_as, shop_view
+from toyrental.intents import Unusable
 from toyrental.rentals.models import Rental
 from toyrental.stores.models import Toy
 
@@ -96,5 +97,5 @@ def test_a_write_names_the_very_order_it_is_about() -> None:
     ],
 )
 def test_a_form_that_makes_no_sense_makes_no_write(action: str, form: dict[str, str]) -> None:
-    with pytest.raises(actions.Unusable):
+    with pytest.raises(Unusable):
         actions.on_rental("toys", "a", action, form)

@@ -24,6 +24,7 @@ from toyrental.board import actions
 from toyrental.board.reading import access, read
 from toyrental.board.sessions import Session, Sessions
 from toyrental.board.view import ShopView, known_as, shop_view
+from toyrental.intents import Unusable
 from toyrental.kube.client import Client
 from toyrental.kube.errors import ApiError
 from toyrental.shared.clock import utc_now
@@ -258,7 +259,7 @@ class _Board:
         shop = self._shop_of(request.path_params["shop"])
         try:
             session.say = (await act(session, shop, form), False)
-        except actions.Unusable as error:
+        except Unusable as error:
             session.say = (str(error), True)
         except ApiError as error:
             if error.status == 401:

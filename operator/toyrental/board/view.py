@@ -96,9 +96,9 @@ def shop_view(shop: str, seen: Seen, may: May, now: datetime, zone: tzinfo) -> S
     def rental_card(rental: Rental) -> Card:
         return _rental_card(rental, titles, may, zone)
 
-    approvals = _cards(_only(seen.rentals, _waits_for_approval), rental_card)
-    inspections = _cards(_only(seen.rentals, _waits_for_inspection), rental_card)
-    overdue = _cards(_only(seen.rentals, _is_overdue), rental_card)
+    approvals = _cards(_only(seen.rentals, lambda rental: rental.awaits_decision), rental_card)
+    inspections = _cards(_only(seen.rentals, lambda rental: rental.awaits_inspection), rental_card)
+    overdue = _cards(_only(seen.rentals, lambda rental: rental.overdue), rental_card)
     today = _cards(_only(seen.rentals, lambda rental: _is_of_today(rental, now, zone)), rental_card)
     return ShopView(
         shop=shop,
@@ -118,20 +118,6 @@ def known_as(user: str) -> str:
     """Return by what name a person goes: of a service account its own, without its namespace."""
     account = user.removeprefix("system:serviceaccount:")
     return user if account == user else account.rpartition(":")[2]
-
-
-def _waits_for_approval(rental: Rental) -> bool:
-    undecided = rental.phase is RentalPhase.PAID and rental.spec.approval is None
-    return undecided and rental.spec.desired_state == "Rented"
-
-
-def _waits_for_inspection(rental: Rental) -> bool:
-    return rental.phase is RentalPhase.RETURNED and rental.spec.inspection is None
-
-
-def _is_overdue(rental: Rental) -> bool:
-    out = rental.phase is RentalPhase.RENTED
-    return out and conditions.is_true(rental.status.conditions, "Overdue")
 
 
 def _is_of_today(rental: Rental, now: datetime, zone: tzinfo) -> bool:
@@ -159,7 +145,7 @@ def _rental_card(rental: Rental, titles: dict[str, str], may: May, zone: tzinfo)
     elif status.start_time is not None:
         facts.append(f"from {_moment(status.start_time, zone)}")
     ready = conditions.find(status.conditions, "Ready")
-    badge = Badge("Overdue", "bad") if _is_overdue(rental) else _RENTALS[rental.phase]
+    badge = Badge("Overdue", "bad") if rental.overdue else _RENTALS[rental.phase]
     title = titles.get(toy, toy) or wanted
     note = ready.message if ready else ""
     return Card(rental.name, rental.uid, title, badge, tuple(facts), note, may.decide)

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from toyrental.shared.conditions import Conditions
+from toyrental.shared.conditions import Conditions, is_true
 from toyrental.shared.model import (
     LongText,
     Model,
@@ -383,6 +383,22 @@ class Rental(Resource):
     def settled(self) -> bool:
         """Whether the rental has ended."""
         return self.phase.final
+
+    @property
+    def awaits_decision(self) -> bool:
+        """Whether it is paid, and the owner has not decided on it."""
+        undecided = self.phase is RentalPhase.PAID and self.spec.approval is None
+        return undecided and self.spec.desired_state is DesiredState.RENTED
+
+    @property
+    def awaits_inspection(self) -> bool:
+        """Whether the toy is back, and the owner has not looked at it."""
+        return self.phase is RentalPhase.RETURNED and self.spec.inspection is None
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the customer has the toy for longer than agreed."""
+        return self.phase is RentalPhase.RENTED and is_true(self.status.conditions, "Overdue")
 
     def wants(self, name: str, labels: dict[str, str]) -> bool:
         """Tell whether a toy of that name and those labels is one the customer asked for."""
