@@ -25,7 +25,7 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-_NOISY = ("httpx", "httpcore", "kopf", "aiohttp", "asyncio", "uvicorn")
+_NOISY = ("httpx", "httpcore", "kopf", "aiohttp", "asyncio")
 """Libraries that log each request or event; of them only warnings are of use, and no URL leaks."""
 
 

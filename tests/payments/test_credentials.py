@@ -10,7 +10,7 @@ import pytest
 from tests.payments.stands import CANARY, charge_of, inquiry_of, refund_of
 from toyrental.kube import errors
 from toyrental.payments import gateway_rules
-from toyrental.payments.credentials import READ_AGAIN_SECONDS, Credentials
+from toyrental.payments.credentials import READ_AGAIN_SECONDS, Credentials, line_in
 from toyrental.payments.gateways import Gateways, GatewayUnusable, allows
 from toyrental.payments.keyed import KeyedProvider
 from toyrental.payments.models import GATEWAY_IN_USE, PaymentGateway
@@ -251,6 +251,26 @@ async def test_an_account_that_cannot_be_asked_for_defers(shop: Shop) -> None:
     answer = await provider.charge(CHARGE)
     assert isinstance(answer, NotSent)
     assert [what for what, _ in shop.used] == ["validate"]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"pm_1", "pm_1"),
+        (b"  pm_1\n", "pm_1"),
+        (b"", None),
+        (b"two\nlines", None),
+        (b"\x00", None),
+        ("schlüssel".encode(), None),
+        (b"k" * 1024, "k" * 1024),
+        (b"k" * 100_000, None),
+    ],
+)
+def test_a_secret_gives_one_line_or_nothing(content: bytes, line: str | None) -> None:
+    secret = {"data": {"token": base64.b64encode(content).decode()}}
+    assert line_in(secret, "token") == line
+    assert line_in(secret, "another") is None
+    assert line_in({}, "token") is None
 
 
 def test_keys_show_nowhere(shop: Shop) -> None:

@@ -27,6 +27,14 @@ async def read_none(namespace: str, name: str) -> dict[str, Any]:
     raise errors.Forbidden(f"reading Secret {namespace}/{name}", "not allowed")
 
 
+def line_in(secret: dict[str, Any], key: str) -> str | None:
+    """Return the one line of ASCII that a Secret has under a key, if it has one there."""
+    encoded = (secret.get("data") or {}).get(key) or ""
+    text = base64.b64decode(encoded).decode("ascii", errors="replace").strip()
+    fits = 0 < len(text) <= LONGEST_KEY and text.isascii() and text.isprintable()
+    return text if fits else None
+
+
 class Credentials:
     """One key of one Secret, as it was last read.
 
@@ -78,11 +86,10 @@ class Credentials:
 
     def _key_of(self, secret: dict[str, Any]) -> ApiKey | Unauthorized:
         name, key = self._ref.name, self._ref.key
-        encoded = (secret.get("data") or {}).get(key)
-        if not encoded:
+        if not (secret.get("data") or {}).get(key):
             return Unauthorized(f"Secret {name} has no key {key}; add it", "SecretKeyMissing")
-        text = base64.b64decode(encoded).decode("ascii", errors="replace").strip()
-        if not (0 < len(text) <= LONGEST_KEY and text.isascii() and text.isprintable()):
+        text = line_in(secret, key)
+        if text is None:
             return Unauthorized(
                 f"key {key} of Secret {name} is no API key; write one line of ASCII to it",
                 "SecretInvalid",

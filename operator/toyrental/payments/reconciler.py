@@ -1,6 +1,5 @@
 """Reconciling payments and gateways: ask the rules, call the provider, write what was learned."""
 
-import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from toyrental.kube.client import Client
 from toyrental.kube.controller import take_steps
 from toyrental.kube.writer import Writer
 from toyrental.payments import gateway_rules, rules
+from toyrental.payments.credentials import line_in
 from toyrental.payments.gateways import Gateways, GatewayUnusable
 from toyrental.payments.guard import Guard
 from toyrental.payments.line import Held
@@ -195,8 +195,7 @@ class PaymentReconciler:
             secret = await self._client.get_secret(payment.namespace, ref.name)
         except (errors.NotFound, errors.Forbidden):
             return None
-        encoded = (secret.get("data") or {}).get(ref.key)
-        return base64.b64decode(encoded).decode(errors="replace").strip() if encoded else None
+        return line_in(secret, ref.key)
 
 
 class PaymentGatewayReconciler:

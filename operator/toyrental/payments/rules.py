@@ -592,7 +592,8 @@ def _method_missing(s: Situation) -> Write | None:
     found = {
         "Captured": false(
             Reason.METHOD_MISSING,
-            f"The payment method cannot be read from {s.payment.spec.method}; create that.",
+            f"The payment method cannot be read from {s.payment.spec.method};"
+            " write it there, in one line.",
         )
     }
     return _note(

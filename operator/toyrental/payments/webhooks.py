@@ -257,6 +257,8 @@ async def serving(receiver: Receiver, listener: socket.socket) -> AsyncIterator[
 
     The listener stays open: it is whoever opened it that closes it.
     """
+    # What strangers send is counted, and not logged: that would be theirs to fill.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
         build_app(receiver),
         http=_Protocol,
