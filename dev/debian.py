@@ -5,7 +5,7 @@ So a package starts no service, needs no root, and is gone with its folder.
 
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import filelock
@@ -38,7 +38,13 @@ def _cached(cache: Path, package: str) -> Path | None:
 def _download(cache: Path, package: str, *, with_needs: bool) -> Path:
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         folder = Path(scratch)
-        _run("apt-get", "download", *(_needed(package) if with_needs else [package]), of=folder)
+        try:
+            _fetch(folder, package, (), with_needs=with_needs)
+        except NotToBeHad:
+            # A fresh machine knows of no packages, or only of older ones.
+            lists = _own_lists(folder)
+            _run("apt-get", *lists, "update")
+            _fetch(folder, package, lists, with_needs=with_needs)
         for archive in folder.glob("*.deb"):
             _run("dpkg", "-x", archive.name, "unpacked", of=folder)
         (main,) = folder.glob(f"{package}_*.deb")
@@ -48,15 +54,30 @@ def _download(cache: Path, package: str, *, with_needs: bool) -> Path:
     return target
 
 
-def _needed(package: str) -> Iterable[str]:
-    """Return the package, and what apt would install with it."""
-    told = _run("apt-get", "install", "--simulate", "--no-install-recommends", package)
-    lines = (line.split() for line in told.splitlines())
-    return [words[1] for words in lines if words[:1] == ["Inst"]]
+def _fetch(folder: Path, package: str, flags: Sequence[str], *, with_needs: bool) -> None:
+    wanted = [package]
+    if with_needs:
+        told = _run("apt-get", *flags, *_WOULD_INSTALL, package)
+        lines = (line.split() for line in told.splitlines())
+        wanted = [words[1] for words in lines if words[:1] == ["Inst"]]
+    _run("apt-get", *flags, "download", *wanted, of=folder)
+
+
+_WOULD_INSTALL = ("install", "--simulate", "--no-install-recommends")
+
+
+def _own_lists(folder: Path) -> Sequence[str]:
+    """Return how apt is told to keep what it knows of packages here, which needs no root."""
+    (folder / "lists" / "partial").mkdir(parents=True)
+    settings = (f"Dir::State::lists={folder / 'lists'}", *_NO_CACHES, "Acquire::http::Timeout=20")
+    return [word for setting in settings for word in ("-o", setting)]
+
+
+_NO_CACHES = ("Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache=")
 
 
 def _run(*command: str, of: Path | None = None) -> str:
-    remedy = "install the program, or run `apt-get update` as root so that its package is found"
+    remedy = "install the program itself"
     try:
         done = subprocess.run(
             command, cwd=of, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS
