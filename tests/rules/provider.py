@@ -1,7 +1,8 @@
 """A payment provider in memory: it keeps its promises about keys, and no others.
 
 It declines some tokens, and it fails in every way a provider does: it refuses, is not reached,
-loses the request, loses its answer, or carries a request out after the caller has given up.
+loses the request, loses its answer, carries a request out after the caller has given up, or twice.
+What is late comes in any order.
 """
 
 from collections.abc import Callable
@@ -49,6 +50,7 @@ class Fault(StrEnum):
     LOST_BEFORE = "lost before it arrives"
     LOST_AFTER = "answer lost"
     LATE = "carried out after the caller gave up"
+    REPEATED = "carried out, and again later"
     REFUSED = "refused"
 
 
@@ -112,6 +114,8 @@ class Provider:
             self._put_late(now, charge.key, lambda: self._charge(charge, now))
             return OutcomeUnknown("timed out")
         answer = self._charge(charge, now)
+        if fault is Fault.REPEATED:
+            self._put_late(now, charge.key, lambda: self._charge(charge, now))
         return OutcomeUnknown("answer lost") if fault is Fault.LOST_AFTER else answer
 
     def refund(self, refund: Refund, now: datetime, fault: Fault = Fault.NONE) -> RefundAnswer:
@@ -124,6 +128,8 @@ class Provider:
             self._put_late(now, refund.key, lambda: self._refund(refund, now))
             return OutcomeUnknown("timed out")
         answer = self._refund(refund, now)
+        if fault is Fault.REPEATED:
+            self._put_late(now, refund.key, lambda: self._refund(refund, now))
         return OutcomeUnknown("answer lost") if fault is Fault.LOST_AFTER else answer
 
     def look_up(self, payment_uid: str, fault: Fault = Fault.NONE) -> LookUpAnswer:
@@ -144,10 +150,10 @@ class Provider:
         for late in [late for late in self._late if late.due <= now]:
             self._carry_out(late)
 
-    def carry_out_one(self) -> None:
-        """Carry out the first request that is late."""
+    def carry_out_one(self, n: int = 0) -> None:
+        """Carry out one of the requests that are late, whichever came first."""
         if self._late:
-            self._carry_out(self._late[0])
+            self._carry_out(self._late[n % len(self._late)])
 
     # --- What happens ---
 

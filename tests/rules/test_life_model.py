@@ -7,17 +7,16 @@ should.
 """
 
 import sys
-from datetime import timedelta
 
 import pytest
-from hypothesis import event, note
+from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from tests.rules.operators import RECONCILED, AwayError
-from tests.rules.provider import GOOD, TIMEOUT, Fault
+from tests.rules.provider import Fault
 from tests.rules.search import SEARCH, SECONDS
-from tests.rules.stage import SECRET, run_to_rest
+from tests.rules.stage import run_to_rest
 from tests.rules.town import Attention, Order, Town, nth, orders, somebody
 
 
@@ -112,31 +111,7 @@ class Life(Town):
     def teardown(self) -> None:
         if sys.exc_info()[0] is not None:
             return  # a step failed: that is what counts
-        note("--- everybody is still, and all faults are over ---")
-        self.stage.secrets.setdefault(SECRET, GOOD[0])
-        self.attempt(self.stage.open_till)
-        self.pass_time(TIMEOUT)
-        for operator in self.operators:
-            operator.down, operator.weather = frozenset(), Fault.NONE
-            for key in list(operator.in_hand):
-                while key in operator.in_hand:
-                    operator.act(key)
-        self.come_to_rest()
-        self.checks.at_rest(self.operators)
-        for what in sorted(self.checks.came_to_pass):
-            event(what)
-
-    def come_to_rest(self) -> None:
-        for _ in range(200):
-            again = run_to_rest(self.world, self.operators)
-            if self.reviews():
-                self.stage.resolve_review(self.reviews()[0].name)
-            elif not self.unsettled():
-                return
-            else:
-                assert again is not None, f"nobody looks again at {self.unsettled()}"
-                self.pass_time(max(again - self.world.now, timedelta(seconds=1)))
-        raise AssertionError(f"never settled: {self.unsettled()}")
+        self.settle_all()
 
 
 TestLife = pytest.mark.timeout(SECONDS)(Life.TestCase)

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
-from hypothesis import note
+from hypothesis import event, note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.rules.checks import Checks
 from tests.rules.operators import Operator
-from tests.rules.provider import BAD, GOOD, Fault
-from tests.rules.stage import GATEWAY, SECRET, Stage
+from tests.rules.provider import BAD, GOOD, TIMEOUT, Fault
+from tests.rules.stage import GATEWAY, SECRET, Stage, run_to_rest
 from tests.rules.world import ExistsError, RefusedError
 from toyrental.payments.models import SETTLE, Payment, PaymentGateway, PaymentPhase
 from toyrental.rentals.models import Rental, RentalPhase
@@ -83,8 +83,8 @@ orders = st.builds(
 )
 
 
-class Town(RuleBasedStateMachine):
-    """A shop, and everybody who acts on it but the operators."""
+class Ground(RuleBasedStateMachine):
+    """A shop, its provider and its operators: what every search stands on, and how it ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,6 +93,89 @@ class Town(RuleBasedStateMachine):
         self.provider = self.stage.provider
         self.operators = [self.stage.operator]
         self.checks = Checks(self.world, self.provider)
+
+    def operator(self, n: int) -> Operator:
+        return self.operators[n % len(self.operators)]
+
+    def attempt(self, act: Callable[[], object]) -> None:
+        """Try what the API server may refuse."""
+        try:
+            act()
+        except (RefusedError, ExistsError, LookupError) as refusal:
+            note(f"                   refused: {type(refusal).__name__}: {refusal}")
+
+    # --- Time, and the end ---
+
+    def pass_time(self, span: timedelta) -> None:
+        note(f"                   {span} passes")
+        self.world.pass_time(span)
+        self.provider.pass_time(self.world.now)
+        for operator in self.operators:
+            operator.pass_time()
+
+    @invariant()
+    def money_is_right(self) -> None:
+        self.checks.money_at_any_time()
+
+    def reviews(self) -> list[Payment]:
+        """Return the payments that a person must look into, and can: nothing is on its way."""
+        if self.provider.something_late or self.calls_in_hand():
+            return []
+        return [
+            payment
+            for payment in self.world.all(Payment)
+            if payment.phase is PaymentPhase.MANUAL_REVIEW and payment.spec.resolution is None
+        ]
+
+    def calls_in_hand(self) -> bool:
+        return any(held.situation for op in self.operators for held in op.in_hand.values())
+
+    def unsettled(self) -> list[Key]:
+        """Return the payments that are being asked after, or whose order ended with money to move.
+
+        Whoever waits for a person or for another method is not among them.
+        """
+        return [
+            payment.key
+            for payment in self.world.all(Payment)
+            if payment.status.next_attempt_time is not None
+            or (
+                SETTLE in payment.metadata.finalizers
+                and self.checks.ended(payment.spec.rental_ref.uid)
+            )
+        ]
+
+    def settle_all(self) -> None:
+        """Let everybody be still, and all faults be over: everything comes to rest."""
+        note("--- everybody is still, and all faults are over ---")
+        self.stage.secrets.setdefault(SECRET, GOOD[0])
+        self.attempt(self.stage.open_till)
+        self.pass_time(TIMEOUT)
+        for operator in self.operators:
+            operator.down, operator.weather = frozenset(), Fault.NONE
+            for key in list(operator.in_hand):
+                while key in operator.in_hand:
+                    operator.act(key)
+        self._come_to_rest()
+        self.checks.at_rest(self.operators)
+        for what in sorted(self.checks.came_to_pass):
+            event(what)
+
+    def _come_to_rest(self) -> None:
+        for _ in range(200):
+            again = run_to_rest(self.world, self.operators)
+            if self.reviews():
+                self.stage.resolve_review(self.reviews()[0].name)
+            elif not self.unsettled():
+                return
+            else:
+                assert again is not None, f"nobody looks again at {self.unsettled()}"
+                self.pass_time(max(again - self.world.now, timedelta(seconds=1)))
+        raise AssertionError(f"never settled: {self.unsettled()}")
+
+
+class Town(Ground):
+    """A shop, and everybody who acts on it but the operators."""
 
     def open_shop(self, toys: int, rate: int, orders: list[Order], *, automatic: bool) -> None:
         """Begin with some toys and orders."""
@@ -103,17 +186,7 @@ class Town(RuleBasedStateMachine):
         for order in orders:
             self.place(order)
 
-    def operator(self, n: int) -> Operator:
-        return self.operators[n % len(self.operators)]
-
     # --- People ---
-
-    def attempt(self, act: Callable[[], object]) -> None:
-        """Try what the API server may refuse."""
-        try:
-            act()
-        except (RefusedError, ExistsError, LookupError) as refusal:
-            note(f"                   refused: {type(refusal).__name__}: {refusal}")
 
     def one(self, kind: type[T], n: int) -> T | None:
         found: Sequence[T] = self.world.all(kind)  # type: ignore[type-var]
@@ -260,29 +333,16 @@ class Town(RuleBasedStateMachine):
         if token is not None:
             self.stage.secrets[SECRET] = token
 
-    def reviews(self) -> list[Payment]:
-        """Return the payments that a person must look into, and can: nothing is on its way."""
-        if self.provider.something_late or self.calls_in_hand():
-            return []
-        return [
-            payment
-            for payment in self.world.all(Payment)
-            if payment.phase is PaymentPhase.MANUAL_REVIEW and payment.spec.resolution is None
-        ]
-
-    def calls_in_hand(self) -> bool:
-        return any(held.situation for op in self.operators for held in op.in_hand.values())
-
     # --- The world ---
 
-    @rule(what=st.sampled_from(["garbage", "late", "review"]))
-    def see_to_leftovers(self, what: str) -> None:
+    @rule(what=st.sampled_from(["garbage", "late", "review"]), n=nth)
+    def see_to_leftovers(self, what: str, n: int) -> None:
         """Collect garbage, carry out a request that is late, or end a review."""
         match what:
             case "garbage":
                 self.world.collect_garbage()
             case "late":
-                self.provider.carry_out_one()
+                self.provider.carry_out_one(n)
             case _ if self.reviews():
                 self.stage.resolve_review(self.reviews()[0].name)
 
@@ -290,13 +350,6 @@ class Town(RuleBasedStateMachine):
     def time_passes(self, span: timedelta, by: Attention | None) -> None:
         self.pass_time(span)
         self.attended(by)
-
-    def pass_time(self, span: timedelta) -> None:
-        note(f"                   {span} passes")
-        self.world.pass_time(span)
-        self.provider.pass_time(self.world.now)
-        for operator in self.operators:
-            operator.pass_time()
 
     @rule(n=nth, by=somebody)
     def wait_for_the_next_moment(self, n: int, by: Attention | None) -> None:
@@ -308,28 +361,9 @@ class Town(RuleBasedStateMachine):
             self.pass_time(moment - self.world.now)
             self.attended(by)
 
-    @invariant()
-    def money_is_right(self) -> None:
-        self.checks.money_at_any_time()
-
     @rule(fault=st.sampled_from([Fault.NONE, *Fault]))
     def the_provider_turns(self, fault: Fault) -> None:
         """Let the provider answer every request so from now on."""
         note(f"                   the provider is now: {fault}")
         for operator in self.operators:
             operator.weather = fault
-
-    def unsettled(self) -> list[Key]:
-        """Return the payments that are being asked after, or whose order ended with money to move.
-
-        Whoever waits for a person or for another method is not among them.
-        """
-        return [
-            payment.key
-            for payment in self.world.all(Payment)
-            if payment.status.next_attempt_time is not None
-            or (
-                SETTLE in payment.metadata.finalizers
-                and self.checks.ended(payment.spec.rental_ref.uid)
-            )
-        ]
