@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 SYNCED := $(VENV)/.synced
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header $(if $(UPGRADE),--upgrade)
 ARGS ?=
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/toyrental/__init__.py)
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -58,11 +59,24 @@ generate: $(SYNCED) ## Write what is made from the models: CRDs, API reference, 
 
 lock: $(SYNCED) ## Pin the dependencies anew after a change (UPGRADE=1 takes newer ones)
 	$(LOCK) pyproject.toml requirements/build.in --group dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml requirements/run.in --constraint requirements/dev.txt -o requirements/run.txt
+	$(LOCK) requirements/build.in --constraint requirements/dev.txt -o requirements/build.txt
+	$(LOCK) requirements/sbom.in -o requirements/sbom.txt
+	$(LOCK) requirements/checkov.in -o requirements/checkov.txt
 	$(LOCK) requirements/uv.in -o requirements/uv.txt
 	$(LOCK) requirements/go.in -o requirements/go.txt
+
+image: ## Build the container image with the docker, podman or buildah there is (BASE=...)
+	@for tool in docker podman buildah; do command -v $$tool >/dev/null && break; tool=; done; \
+	  test -n "$$tool" || { echo "No docker, podman or buildah here: install one"; exit 1; }; \
+	  $$tool build -t localhost/toyrental:$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	    --build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" .
+
+sbom: $(SYNCED) ## Write what the image has of Python, as CycloneDX, to dist/sbom.json
+	@$(BIN)/python -m dev.tools sbom
 
 clean: ## Stop everything and remove all that was made here (built control planes stay cached)
 	@test ! -x $(BIN)/python || $(BIN)/python -m dev.cluster down
 	rm -rf $(VENV) .local .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help setup up down demo check test bench bench-payments pictures generate lock clean
+.PHONY: help setup up down demo check test bench bench-payments pictures generate lock image sbom clean

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from dev.generate.argocd import CONFIG_MAP, config_map
 from dev.generate.chart import CHART, chart
 from dev.generate.contexts import with_map
 from dev.generate.crds import custom_resource_definition
@@ -36,6 +37,7 @@ def generated() -> dict[Path, str]:
     for name, content in grafana_dashboards().items():
         files[ROOT / "manifests" / "monitoring" / "grafana" / name] = content
         files[CHART / "files" / "grafana" / name] = content
+    files[CONFIG_MAP] = config_map()
     architecture = ROOT / "docs" / "architecture.md"
     files[architecture] = with_map(architecture)
     return files

@@ -1,7 +1,10 @@
 """The command line, `toyrental`."""
 
+from typing import Annotated
+
 import typer
 
+from toyrental import __version__
 from toyrental.cli.board import board
 from toyrental.cli.run import run
 from toyrental.simulator.command import simulator
@@ -13,8 +16,21 @@ app.command()(board)
 app.command()(simulator)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"toyrental {__version__}")  # noqa: T201 -- it was asked for
+        raise typer.Exit
+
+
 @app.callback()
-def _toyrental() -> None:
+def _toyrental(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version, and exit."
+        ),
+    ] = False,
+) -> None:
     """Run a toy-rental shop as Kubernetes resources."""
 
 
