@@ -48,9 +48,9 @@ def write_sbom(target: Path = SBOM) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     program = environment("sbom") / "cyclonedx-py"
     run = REPOSITORY / "requirements" / "run.txt"
-    command = [program, "requirements", "--output-reproducible", f"--output-file={target}"]
+    flags = ["--output-reproducible", f"--output-file={target}"]
     project = f"--pyproject={REPOSITORY / 'pyproject.toml'}"
-    subprocess.run([*command, project, run], check=True)
+    subprocess.run([program, "requirements", *flags, project, run], check=True)
     return target
 
 

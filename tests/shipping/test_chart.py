@@ -8,7 +8,7 @@ import typer
 import yaml
 
 from dev.generate.chart import CHART
-from tests.shipping.test_values import BOARD, GRAFANA, MONITORED, SPLIT
+from tests.shipping.test_values import BOARD, GRAFANA, MONITORED, SPLIT, WEBHOOKS
 from tests.support import Json
 from tests.support.helm import render
 from tests.support.manifests import Objects
@@ -16,7 +16,7 @@ from toyrental import __version__
 from toyrental.cli import app
 
 DASHBOARDS_ALONE = {"deployments": [{"name": "numbers", "contexts": ["dashboards"]}]}
-EVERYTHING = SPLIT | BOARD | {"metrics": MONITORED["metrics"] | GRAFANA["metrics"]}
+EVERYTHING = SPLIT | BOARD | WEBHOOKS | {"metrics": MONITORED["metrics"] | GRAFANA["metrics"]}
 ALL = [{}, EVERYTHING, {"metrics": {"monitor": "ServiceMonitor"}}]
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "how-to" / "platform-engineer.md"

@@ -18,6 +18,7 @@ SPLIT = {
         {"name": "shop", "contexts": ["rentals", "stores", "repairs"], "replicas": 3},
     ]
 }
+WEBHOOKS = {"webhooks": {"enabled": True}}
 BOARD = {"board": {"enabled": True}}
 MONITORED = {"metrics": {"monitor": "PodMonitor", "rules": {"enabled": True}}}
 GRAFANA = {"metrics": {"grafana": {"enabled": True}}}
@@ -253,6 +254,22 @@ CASES = [
         given=GRAFANA,
     ),
     Case("health.port", 8081, flag("--health"), "http://0.0.0.0:8081"),
+    Case(
+        "webhooks.enabled",
+        True,
+        lambda objects: (
+            objects.flags("toyrental-shop").get("--webhooks"),
+            objects.flags("toyrental-money").get("--webhooks"),
+            objects.named("NetworkPolicy", "toyrental-money")["spec"]["ingress"][-1],
+            [
+                each["spec"]["selector"]["app.kubernetes.io/component"]
+                for each in objects.of("Service")
+            ],
+        ),
+        (None, "http://0.0.0.0:8791/webhooks", {"ports": [{"port": "webhooks"}]}, ["money"]),
+        given=SPLIT,
+    ),
+    Case("webhooks.port", 8000, spec("Service", "ports", "0", "port"), 8000, given=WEBHOOKS),
     Case(
         "board.enabled",
         True,
