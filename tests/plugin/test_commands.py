@@ -1,8 +1,10 @@
 """`kubectl toyrental` against a real API server, with the real operator."""
 
+import contextlib
 import json
 import os
 import pty
+import signal
 import subprocess
 from pathlib import Path
 
@@ -12,12 +14,14 @@ import yaml
 from dev.cluster import Cluster
 from tests.e2e.business import DECLINED, Business
 from tests.plugin.conftest import PLUGIN, Run, run
+from tests.support import objects
 from toyrental.rentals.models import Rental
 from toyrental.repairs.models import RepairTicket
 from toyrental.stores.models import Toy
 
 COMMANDS = (
-    *("status", "toys", "tree", "order", "pay", "cancel", "return", "approve", "deny", "inspect"),
+    *("status", "watch", "toys", "tree", "timeline"),
+    *("order", "pay", "cancel", "return", "approve", "deny", "inspect"),
     *("repair open", "repair take", "repair resolve"),
 )
 
@@ -38,6 +42,13 @@ def test_a_life_from_the_order_to_the_repair(plugin: Run, house: Business) -> No
     tree = plugin("tree", "mo")
     for word in ("Completed", "Toy bear", "Payment mo-", f"RepairTicket {rental.uid}", "Overdue"):
         assert word in tree.stdout
+    told = json.loads(plugin("timeline", "mo", "-o", "json").stdout)["entries"]
+    assert told[0]["message"] == "mina orders bear."
+    happened = [each["what"] for each in told]
+    assert [happened.index(what) for what in ("Created", "Approved", "Returned", "Completed")] == (
+        sorted(happened.index(what) for what in ("Created", "Approved", "Returned", "Completed"))
+    )
+    assert "Accepted" in {each["what"] for each in told if each["object"].startswith("repair")}
     ticket = rental.ticket_name
     assert plugin("repair", "take", ticket, "--assignee=joon", "--wait").returncode == 0
     ended = plugin("repair", "resolve", ticket, "repaired", "--wait", "-o", "name")
@@ -223,6 +234,34 @@ def on_a_terminal(house: Business, cluster: Cluster, **environment: str) -> str:
         assert process.wait(60) == 0
     os.close(ours)
     return shown.decode()
+
+
+def test_a_live_view_follows_the_shop_and_ends_cleanly(house: Business, cluster: Cluster) -> None:
+    ours, its = pty.openpty()
+    words = [str(PLUGIN), "watch", "-n", house.shop.name, f"--kubeconfig={cluster.kubeconfig}"]
+    env = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "NO_COLOR": "1"}
+    with subprocess.Popen(words, stdin=its, stdout=its, stderr=its, env=env) as process:
+        os.close(its)
+        shown = b""
+
+        def until(word: bytes) -> None:
+            nonlocal shown
+            while word not in shown:
+                shown += os.read(ours, 65536)
+
+        until(b"Ctrl-C ends it")
+        until(b"Toys")
+        house.shop.create(objects.ticket("seen-live", toy="kite", description="torn"))
+        until(b"repairticket/seen-live")
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # the end of a terminal
+            until(b"\x1b[?1049l")
+        assert process.wait(60) == 0
+    os.close(ours)
+    assert b"Traceback" not in shown
+    ended = run("watch", f"--kubeconfig={cluster.kubeconfig}")
+    assert ended.returncode == 2
+    assert "needs a terminal" in ended.stderr
 
 
 def test_names_and_commands_are_completed(house: Business, cluster: Cluster) -> None:

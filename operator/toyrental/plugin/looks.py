@@ -62,4 +62,35 @@ def tree(ctx: click.Context, target: Target, rental: str) -> None:
     ctx.exit(DONE if whole else IN_PART)
 
 
-COMMANDS = (status, toys, tree)
+@click.command()
+@click.argument("rental", shell_complete=names_of("rentals"))
+@reads()
+@click.pass_context
+def timeline(ctx: click.Context, target: Target, rental: str) -> None:
+    """Show what happened to an order, its toy, payment and repair: when, and why.
+
+    Conditions remember; Events add to them for as long as the cluster keeps them, mostly an hour.
+    """
+    from toyrental.plugin.timeline import show  # noqa: PLC0415 # --help does without
+
+    with target.connect() as api:
+        whole = show(api, target, rental)
+    ctx.exit(DONE if whole else IN_PART)
+
+
+@click.command()
+@reads()
+def watch(target: Target) -> None:
+    """Show the shop at a glance on the whole screen, and follow it; Ctrl-C ends it.
+
+    Of your rights it takes `list` and `watch`; what you may not watch is shown as it was at first.
+    """
+    if target.output not in {"table", "wide"}:
+        raise click.UsageError("a live view is for people: -o table or wide; see status for others")
+    from toyrental.plugin.live import follow  # noqa: PLC0415 # --help does without
+
+    with target.connect() as api:
+        follow(api, target)
+
+
+COMMANDS = (status, watch, toys, tree, timeline)

@@ -1,6 +1,5 @@
 """How things look on a terminal: rich renderables of what was worked out elsewhere. Pure."""
 
-import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -18,7 +17,7 @@ from toyrental.shared.resource import Resource
 from toyrental.stores.models import Orders, Toy, ToyPhase
 
 UNWRAPPED = 10_000
-"""The width of what goes to a program: it is never cut."""
+"""The width of lists: a line is never cut."""
 MOST = 20
 """How many things that need attention are shown; the rest is counted."""
 BAR = 30
@@ -89,8 +88,8 @@ def console(width: int | None = None) -> Console:
 
 
 def listing_console() -> Console:
-    """Return a console for lists: what goes to a program, or is too long, is never cut."""
-    return console(None if sys.stdout.isatty() else UNWRAPPED)
+    """Return a console for lists: a line is never cut, and it is the terminal that wraps it."""
+    return console(UNWRAPPED)
 
 
 def styled(words: str, tone: str) -> Text:
