@@ -30,7 +30,7 @@ def apply(cluster: Cluster, paths: Sequence[Path]) -> None:
     enforces every policy among them. Raises ClusterError with kubectl's words.
     """
     applied = [name for path in paths for name in _apply_one(cluster, path)]
-    if any(name.startswith("validatingadmissionpolicy") for name in applied):
+    if any("admissionpolicy" in name for name in applied):
         wait_for_policies(cluster)
 
 
@@ -53,11 +53,12 @@ def _apply_one(cluster: Cluster, path: Path) -> list[str]:
 
 
 def wait_for_policies(cluster: Cluster) -> None:
-    """Wait until the API server enforces every ValidatingAdmissionPolicy written so far.
+    """Wait until the API server has taken up every admission policy written so far.
 
     It takes up changed policies about once a second, all that it has seen by then, in the order of
-    their writing. So one more is written that refuses a certain ConfigMap: once that one is
-    refused, the earlier ones are in force too. (Of several API servers, only of the one asked.)
+    their writing; mutating and validating ones apart. So one more of each is written: one marks a
+    certain ConfigMap, the other refuses it once it is marked. When that happens, the earlier ones
+    are in force too. (Of several API servers, only of the one asked.)
     """
     name = f"{FIELD_MANAGER}-{secrets.token_hex(4)}"
     canary, probe = json.dumps(_canary(name)), json.dumps(_probe(name))
@@ -99,17 +100,32 @@ def _canary(name: str) -> dict[str, object]:
         "resources": ["configmaps"],
         "resourceNames": [name],
     }
-    policy = {
+    constraints = {"resourceRules": [rule]}
+    mark = {"expression": "Object{data: {'policies': 'in force'}}"}
+    marking = {
+        **common,
+        "kind": "MutatingAdmissionPolicy",
+        "spec": {
+            "matchConstraints": constraints,
+            "reinvocationPolicy": "Never",
+            "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": mark}],
+        },
+    }
+    refusing = {
         **common,
         "kind": "ValidatingAdmissionPolicy",
         "spec": {
-            "matchConstraints": {"resourceRules": [rule]},
-            "validations": [{"expression": "false", "message": "policies are in force"}],
+            "matchConstraints": constraints,
+            "validations": [
+                {"expression": "!has(object.data)", "message": "policies are in force"}
+            ],
         },
     }
-    binding = {
+    marks = {**common, "kind": f"{marking['kind']}Binding", "spec": {"policyName": name}}
+    refuses = {
         **common,
-        "kind": "ValidatingAdmissionPolicyBinding",
+        "kind": f"{refusing['kind']}Binding",
         "spec": {"policyName": name, "validationActions": ["Deny"]},
     }
-    return {"apiVersion": "v1", "kind": "List", "items": [policy, binding]}
+    items = [marking, refusing, marks, refuses]
+    return {"apiVersion": "v1", "kind": "List", "items": items}

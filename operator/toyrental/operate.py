@@ -288,7 +288,11 @@ async def check(
         )
     needed = [
         *((verb, kind.SERVED.plural) for kind in kinds for verb in ("list", "watch")),
-        *(("patch", f"{kind.SERVED.plural}/status") for kind in written),
+        *(
+            (verb, f"{kind.SERVED.plural}/status")
+            for kind in written
+            for verb in ("patch", "operate")
+        ),
     ]
     places = scope.named or (None,)
     refused = [

@@ -20,12 +20,15 @@ def test_the_base_has_the_kinds_the_policies_and_the_roles(cluster: Cluster) -> 
         "-k",
         base,
     ).split()
+    writing = policies("MutatingAdmissionPolicy")
     expected = {
         f"{prefix}/{each['metadata']['name']}"
         for prefix, objects in (
             ("customresourcedefinition.apiextensions.k8s.io", crds()),
             ("validatingadmissionpolicy.admissionregistration.k8s.io", policies()),
             ("validatingadmissionpolicybinding.admissionregistration.k8s.io", policies()),
+            ("mutatingadmissionpolicy.admissionregistration.k8s.io", writing),
+            ("mutatingadmissionpolicybinding.admissionregistration.k8s.io", writing),
             ("clusterrole.rbac.authorization.k8s.io", roles()),
         )
         for each in objects

@@ -30,8 +30,17 @@ MAY = {
         "create patch update": "rentals",
         "get": "payments",
     },
-    "toyrental-repairer": {"get list watch patch update": "repairtickets", "get list": "toys"},
+    "toyrental-clerk": {
+        "get list watch create patch update": "rentals",
+        "get list watch": "toys payments",
+        "impersonate": "customers",
+    },
+    "toyrental-repairer": {
+        "get list watch patch update resolve": "repairtickets",
+        "get list": "toys",
+    },
     "toyrental-store-owner": {
+        "approve inspect": "rentals",
         "get list watch create update patch delete": (
             "stores toys rentals paymentgateways repairtickets dashboards"
         ),
@@ -49,13 +58,16 @@ MAY = {
             " repairtickets/status dashboards/status payments paymentgateways"
         ),
         "create": "payments repairtickets events",
-        "operate": "payments",
+        "operate": (
+            "stores/status toys/status rentals/status payments/status paymentgateways/status"
+            " repairtickets/status dashboards/status payments paymentgateways"
+        ),
         "get": "secrets",
     },
     "toyrental-leader-election": {"get create patch": "leases", "create": "events"},
     "toyrental-dashboards": {
         "get list watch": "toys rentals payments repairtickets dashboards",
-        "patch": "dashboards/status",
+        "patch operate": "dashboards/status",
     },
 }
 
@@ -64,7 +76,13 @@ MAY_NOT = {
     "toyrental-customer": {
         "patch": "toys stores payments rentals/status payments/status",
         "create": "payments toys",
-        "delete operate": "rentals payments",
+        "delete operate approve inspect": "rentals payments",
+        "impersonate": "customers",
+        "get": "secrets",
+    },
+    "toyrental-clerk": {
+        "approve inspect operate delete": "rentals",
+        "create patch": "payments toys rentals/status",
         "get": "secrets",
     },
     "toyrental-repairer": {
@@ -74,6 +92,8 @@ MAY_NOT = {
     },
     "toyrental-store-owner": {
         "create patch delete operate": "payments",
+        "resolve": "repairtickets",
+        "impersonate": "customers",
         "patch": "rentals/status toys/status payments/status",
         "operate": "rentals toys",
         "get": "secrets",
@@ -84,7 +104,9 @@ MAY_NOT = {
         "delete deletecollection": "payments repairtickets paymentgateways",
         "patch": "repairtickets",
         "list watch create": "secrets",
-        "operate": "rentals toys",
+        "operate approve inspect": "rentals toys",
+        "resolve": "repairtickets",
+        "impersonate": "customers",
     },
     "toyrental-leader-election": {
         "list watch delete": "leases",

@@ -29,6 +29,7 @@ class Business:
 
     shop: Shop
     simulator: SimulatorProcess
+    customer: str = "mina"
 
     # --- What there is ---
 
@@ -51,6 +52,7 @@ class Business:
         """Have a customer order a toy: by default, any."""
         if "toy" not in order:
             order.setdefault("labels", {})
+        order.setdefault("customer", self.customer)
         return self.shop.create(objects.rental(name, **order))
 
     def takes_paid_order(self, name: str = "order", **order: Any) -> Rental:

@@ -36,9 +36,18 @@ def people(shop: Shop, simulator: SimulatorProcess) -> People:
     """Give a shop that takes payments and has three toys, and its people."""
     Business(shop, simulator).opens()
     customer = shop.person("mina", *LOOK, can("create patch", "rentals"))
-    owner = shop.person("owner", *LOOK, can("create patch delete", "rentals toys repairtickets"))
-    repairer = shop.person("joon", *LOOK, can("patch", "repairtickets"))
-    people = People(*(Business(each, simulator) for each in (customer, owner, repairer)))
+    owner = shop.person(
+        "owner",
+        *LOOK,
+        can("create patch delete", "rentals toys repairtickets"),
+        can("approve inspect", "rentals"),
+    )
+    repairer = shop.person("joon", *LOOK, can("patch resolve", "repairtickets"))
+    people = People(
+        Business(customer, simulator, customer=customer.api.who_am_i()),
+        Business(owner, simulator),
+        Business(repairer, simulator),
+    )
     people.owner.registers("bear", "boat", "blocks")
     return people
 
@@ -51,14 +60,14 @@ def test_r1_a_customer_orders_a_toy(people: People, cluster: Cluster) -> None:
         "--filename=-",
         f"--namespace={shop}",
         f"--as=system:serviceaccount:{shop}:mina",
-        stdin="""
+        stdin=f"""
             apiVersion: toyrental.dev/v1alpha1
             kind: Rental
-            metadata: {name: birthday}
+            metadata: {{name: birthday}}
             spec:
-              customer: mina
-              toyRef: {name: bear}
-              period: {days: 3}
+              customer: {people.customer.customer}
+              toyRef: {{name: bear}}
+              period: {{days: 3}}
               paymentMethod: pm_card_visa
         """,
     )
@@ -69,7 +78,7 @@ def test_r1_a_customer_orders_a_toy(people: People, cluster: Cluster) -> None:
     name, customer, toy, phase, due, reason, _age = row.split()
     assert (name, customer, toy, phase, reason) == (
         "birthday",
-        "mina",
+        people.customer.customer,
         "bear",
         "Paid",
         "AwaitingDecision",

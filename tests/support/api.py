@@ -169,6 +169,12 @@ class Api:
         )
         return bool(review["status"]["allowed"])
 
+    def who_am_i(self) -> str:
+        """Return the name that the API server knows this user by."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        answer = self.request("post", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+        return str(answer["status"]["userInfo"]["username"])
+
     def person(self, name: str, namespace: str, *rules: Json, role: str = "") -> "Api":
         """Return the API server as somebody sees who may do nothing but what the rules say.
 
@@ -211,7 +217,7 @@ class Api:
         wanted = [rule | {"resourceNames": rule.get("resourceNames", [])} for rule in rules]
         known = [rule | {"resourceNames": rule.get("resourceNames", [])} for rule in held]
         groups = {group for rule in held for group in rule.get("apiGroups", ())}
-        ours = bool(groups & {"toyrental.dev", "coordination.k8s.io"})
+        ours = bool(groups & {"toyrental.dev", "coordination.k8s.io", "*"})
         return all(rule in known for rule in wanted) and (ours or not role)
 
     def _resource(self, kind: str, api_version: str | None = None) -> Any:
@@ -225,6 +231,8 @@ _API_VERSIONS = {
     "CustomResourceDefinition": "apiextensions.k8s.io/v1",
     "Event": "events.k8s.io/v1",
     "Lease": "coordination.k8s.io/v1",
+    "MutatingAdmissionPolicy": "admissionregistration.k8s.io/v1",
+    "MutatingAdmissionPolicyBinding": "admissionregistration.k8s.io/v1",
     "Namespace": "v1",
     "Role": "rbac.authorization.k8s.io/v1",
     "RoleBinding": "rbac.authorization.k8s.io/v1",

@@ -17,6 +17,7 @@ from toyrental.shared.model import (
     Rule,
     SecretKeyRef,
     Time,
+    UserName,
     immutable,
 )
 from toyrental.shared.money import MinorUnits, Money
@@ -133,6 +134,9 @@ class Resolution(Model):
 
     gateway_payment_id: GatewayPaymentID = None
     """The provider's id of the payment."""
+
+    resolved_by: UserName | None = None
+    """Who resolved it; filled in by itself, and true."""
 
 
 class PaymentSpec(Model):

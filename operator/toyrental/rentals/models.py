@@ -17,6 +17,7 @@ from toyrental.shared.model import (
     SecretKeyRef,
     Text,
     Time,
+    UserName,
     atomic_list,
     bounded_map,
     immutable,
@@ -156,6 +157,9 @@ class RentalApproval(Model):
     reason: LongText | None = None
     """Why, for the customer."""
 
+    decided_by: UserName | None = None
+    """Who decided; filled in by itself, and true."""
+
 
 class Result(StrEnum):
     """In what state a toy came back."""
@@ -185,6 +189,9 @@ class Inspection(Model):
 
     missing_parts: Annotated[tuple[MissingPart, ...], atomic_list(most=64)] = ()
     """Pieces that did not come back."""
+
+    inspected_by: UserName | None = None
+    """Who inspected; filled in by itself, and true."""
 
 
 class RentalSpec(Model):

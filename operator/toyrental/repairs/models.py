@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from toyrental.shared.conditions import Conditions
-from toyrental.shared.model import LongText, Model, NameRef, Rule, Text, Time, immutable
+from toyrental.shared.model import LongText, Model, NameRef, Rule, Text, Time, UserName, immutable
 from toyrental.shared.resource import KEEPS_STATUS, Column, Resource, Served, Status
 
 
@@ -23,6 +23,9 @@ class RepairResolution(Model):
 
     notes: LongText | None = None
     """What was done."""
+
+    resolved_by: UserName | None = None
+    """Who ended it; filled in by itself, and true."""
 
 
 class RepairTicketSpec(Model):

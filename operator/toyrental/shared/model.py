@@ -110,6 +110,9 @@ UID = Annotated[str, Field(min_length=1, max_length=64)]
 Text = Annotated[str, Field(min_length=1, max_length=253)]
 """One line for people."""
 
+UserName = Annotated[str, Field(min_length=1, max_length=1024)]
+"""The name of a user, as the API server knows them."""
+
 LongText = Annotated[str, Field(max_length=2048)]
 """A paragraph for people."""
 
