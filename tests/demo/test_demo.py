@@ -71,11 +71,14 @@ def test_board_and_prometheus_run_until_it_is_taken_down(
 ) -> None:
     """Given a demo of one's own, then both are there; `make down` ends them."""
     programs_or_skip()
+    token = shop.person(house.OWNER, role="toyrental-store-owner").api._token
     layout = Layout(tmp_path)
     try:
         house.start_operator(layout, cluster, only=shop.name)
         board = house.start_board(layout, cluster, shop.name)
-        assert "Your token" in httpx.get(board, trust_env=False, follow_redirects=True).text
+        with httpx.Client(base_url=board, trust_env=False, follow_redirects=True) as browser:
+            assert "Your token" in browser.get("/").text
+            assert "toys available" in browser.post("/sign-in", data={"token": token}).text
         query = f"{house.start_prometheus(layout)}/api/v1/query?query=toyrental_build_info"
         eventually(lambda: httpx.get(query, trust_env=False).json()["data"]["result"])
     finally:
