@@ -47,6 +47,9 @@ test: check ## Everything above, then every test (ARGS="-k line" passes flags to
 bench: $(SYNCED) ## What the operator costs, beside its ceiling (ARGS="--lives 60 --rounds 1", "--settled 10000", --dashboard)
 	@$(BIN)/python -m dev.bench $(ARGS)
 
+bench-plugin: $(SYNCED) ## What a start of kubectl toyrental costs, beside kubectl
+	@$(BIN)/python -m dev.bench.plugin $(ARGS)
+
 bench-payments: $(SYNCED) ## What faults of the provider do to a shop (ARGS="--faults drop,outage --seconds 15 --rate 5")
 	@$(BIN)/python -m dev.bench.payments $(ARGS)
 
@@ -79,4 +82,4 @@ clean: ## Stop everything and remove all that was made here (built control plane
 	@test ! -x $(BIN)/python || $(BIN)/python -m dev.cluster down
 	rm -rf $(VENV) .local .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help setup up down demo check test bench bench-payments pictures generate lock image sbom clean
+.PHONY: help setup up down demo check test bench bench-plugin bench-payments pictures generate lock image sbom clean

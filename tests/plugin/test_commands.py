@@ -116,6 +116,11 @@ def test_what_may_not_be_seen_is_named_last_and_the_rest_is_shown(
     shown, _, complaints = ended.stdout.partition("Not shown")
     assert "Toys" in shown
     assert 'cannot list resource "paymentgateways"' in " ".join(complaints.split())
+    house.takes_order("seen-in-part", toy="lion", customer="sora")
+    ended = run("timeline", "seen-in-part", "-n", house.shop.name, f"--kubeconfig={config}")
+    assert ended.returncode == 5, ended.stderr
+    assert "sora orders lion." in ended.stdout
+    assert 'cannot list resource "events"' in " ".join(ended.stdout.split())
 
 
 @pytest.mark.parametrize("command", ["status", "toys"])
