@@ -146,6 +146,8 @@ class Operator:
     """What goes wrong with every request to the provider, unless something else does."""
     down: frozenset[str] = frozenset()
     """The kinds that it does not see to, as that part of it is down."""
+    told: set[Key] = field(default_factory=set)
+    """The payments of which the provider said that something happened, not heeded yet."""
     _confirmed: dict[Key, set[Key]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -156,6 +158,7 @@ class Operator:
         for key, step in self.in_hand.items():
             self.world.say(f"{self.name} crashes before it can {step} for {key.name}")
         self.in_hand.clear()
+        self.told.clear()
         self._confirmed.clear()
         self.cache = Cache(self.world)
         self.cache.catch_up()
@@ -197,6 +200,7 @@ class Operator:
             step = self.decide(key)
             if isinstance(step, Decision) and step.write is None:
                 self._drop(key)
+                self.told.discard(key)
                 return step.look_again
             unseen = set(_wants_confirmed(step)) - confirmed
             if not unseen:
@@ -212,6 +216,7 @@ class Operator:
             assert isinstance(payment, Payment)
             situation = self._payment_situation(payment)
             self.in_hand[key] = InHand(step, self.world.now, situation)
+        self.told.discard(key)
         return None
 
     def act(self, key: Key, fault: Fault | None = None) -> None:
@@ -348,6 +353,7 @@ class Operator:
             terms=payment_rules.Terms(TIMEOUT, port.Capabilities(KEY_LIFE)) if gateway else None,
             obstacle="" if gateway else "there is no such PaymentGateway",
             now=self.world.now,
+            told=payment.key in self.told,
         )
 
     def _gateway_of(self, ref: object) -> PaymentGateway | None:

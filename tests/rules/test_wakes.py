@@ -98,6 +98,9 @@ class Woken(Town):
         if by is not None:
             self.see_to_all()
 
+    def ring_for(self, key: Key) -> None:
+        self.bell.rung[key] = None
+
     def see_to_all(self) -> None:
         """See to all that is woken, and to nothing else; then look whether anything was missed."""
         operator = self.stage.operator

@@ -214,6 +214,19 @@ class Town(Ground):
             )
         )
 
+    @rule(n=nth, by=somebody)
+    def the_provider_tells(self, n: int, by: Attention | None) -> None:
+        """Send a webhook about some payment, whatever happened to it, if anything did."""
+        payment = self.one(Payment, n)
+        if payment is not None:
+            for operator in self.operators:
+                operator.told.add(payment.key)
+            self.ring_for(payment.key)
+            self.attended(by)
+
+    def ring_for(self, key: Key) -> None:
+        """Have an object looked at though nothing changed."""
+
     @rule(damaged=st.booleans(), by=somebody)
     def go_on(self, damaged: bool, by: Attention | None) -> None:
         """Do with every order what people do next when all goes well."""
