@@ -61,6 +61,13 @@ def test_a_long_list_is_cut_and_the_rest_counted() -> None:
     assert (len(view.stock.shown), view.stock.more) == (MOST, 7)
 
 
+def test_who_may_approve_need_not_be_who_may_inspect() -> None:
+    rentals = (order("a", "Paid"), order("b", "Returned"))
+    view = shop_view("toys", Seen(rentals=rentals), May(inspect=True), NOW, UTC)
+    assert [card.can_act for card in view.approvals.shown] == [False]
+    assert [card.can_act for card in view.inspections.shown] == [True]
+
+
 def test_a_toy_that_is_out_cannot_be_sent_to_repair() -> None:
     free = objects.toy("free")
     booking = {

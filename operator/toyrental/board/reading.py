@@ -43,11 +43,12 @@ async def access(session: Session, shop: str) -> May:
     now = time.monotonic()
     if now - asked < ACCESS_SECONDS:
         return may
-    decide, repair = await asyncio.gather(
-        session.client.allowed("patch", GROUP, Rental.SERVED.plural, shop),
+    approve, inspect, repair = await asyncio.gather(
+        session.client.allowed("approve", GROUP, Rental.SERVED.plural, shop),
+        session.client.allowed("inspect", GROUP, Rental.SERVED.plural, shop),
         session.client.allowed("create", GROUP, RepairTicket.SERVED.plural, shop),
     )
-    may = May(decide, repair)
+    may = May(approve, inspect, repair)
     session.may[shop] = (now, may)
     return may
 

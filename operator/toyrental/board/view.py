@@ -30,7 +30,8 @@ class Seen(NamedTuple):
 class May(NamedTuple):
     """What the person may do in the shop, as far as RBAC says."""
 
-    decide: bool = False
+    approve: bool = False
+    inspect: bool = False
     repair: bool = False
 
 
@@ -93,13 +94,14 @@ def shop_view(shop: str, seen: Seen, may: May, now: datetime, zone: tzinfo) -> S
     """Return the page of a shop at a moment; times and days are those of the zone."""
     titles = {toy.name: toy.spec.title for toy in seen.toys or ()}
 
-    def rental_card(rental: Rental) -> Card:
-        return _rental_card(rental, titles, may, zone)
+    def rentals(which: Callable[[Rental], bool], *, can_act: bool = False) -> Cards[Card]:
+        found = _only(seen.rentals, which)
+        return _cards(found, lambda rental: _rental_card(rental, titles, zone, can_act=can_act))
 
-    approvals = _cards(_only(seen.rentals, lambda rental: rental.awaits_decision), rental_card)
-    inspections = _cards(_only(seen.rentals, lambda rental: rental.awaits_inspection), rental_card)
-    overdue = _cards(_only(seen.rentals, lambda rental: rental.overdue), rental_card)
-    today = _cards(_only(seen.rentals, lambda rental: _is_of_today(rental, now, zone)), rental_card)
+    approvals = rentals(lambda rental: rental.awaits_decision, can_act=may.approve)
+    inspections = rentals(lambda rental: rental.awaits_inspection, can_act=may.inspect)
+    overdue = rentals(lambda rental: rental.overdue)
+    today = rentals(lambda rental: _is_of_today(rental, now, zone))
     return ShopView(
         shop=shop,
         tiles=_tiles(seen, approvals.total, inspections.total, overdue.total),
@@ -133,7 +135,7 @@ def _is_of_today(rental: Rental, now: datetime, zone: tzinfo) -> bool:
     )
 
 
-def _rental_card(rental: Rental, titles: dict[str, str], may: May, zone: tzinfo) -> Card:
+def _rental_card(rental: Rental, titles: dict[str, str], zone: tzinfo, *, can_act: bool) -> Card:
     status = rental.status
     toy = status.toy_ref.name if status.toy_ref else ""
     wanted = rental.spec.toy_ref.name if rental.spec.toy_ref else "any toy that fits"
@@ -148,7 +150,7 @@ def _rental_card(rental: Rental, titles: dict[str, str], may: May, zone: tzinfo)
     badge = Badge("Overdue", "bad") if rental.overdue else _RENTALS[rental.phase]
     title = titles.get(toy, toy) or wanted
     note = ready.message if ready else ""
-    return Card(rental.name, rental.uid, title, badge, tuple(facts), note, may.decide)
+    return Card(rental.name, rental.uid, title, badge, tuple(facts), note, can_act)
 
 
 def _toy_card(toy: Toy, may: May) -> Card:
