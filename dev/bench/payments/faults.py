@@ -74,7 +74,7 @@ SETTINGS = {
     "course": Setting(
         "the course project's setting: one 5xx ejects for 3 minutes",
         {
-            "windowSeconds": 10,
+            "windowSeconds": 1,
             "minimumCalls": 1,
             "failureRatePercent": 1,
             "slowCallSeconds": 300,

@@ -1,4 +1,4 @@
-"""Stands before the provider and notes when each request is sent to it; bytes pass as they are."""
+"""Stands before the provider and notes when each call is made; bytes pass as they are."""
 
 import asyncio
 import time
@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 
 CHUNK = 1 << 16
 _CHARGE = b"POST /v1/charges "
-_REQUESTS = (b"GET ", b"POST ")
+_OTHERS = (b"POST /v1/refunds", b"GET /v1/charges", b"GET /v1/account")
+"""How other calls begin. A look-up that finds a charge goes on with its refunds: the same call."""
 
 
 class Relay:
-    """A relay of connections on loopback; `charges` and `others` are the moments of requests."""
+    """A relay of connections on loopback; `charges` and `others` are the moments of calls."""
 
     def __init__(self, upstream: str) -> None:
         parts = urlsplit(upstream)
@@ -72,11 +73,16 @@ class Relay:
         """Pass bytes on until there are no more; then the other side learns of that."""
         try:
             while chunk := await reader.read(CHUNK):
-                if noting and chunk.startswith(_REQUESTS):
-                    sent = self.charges if chunk.startswith(_CHARGE) else self.others
-                    sent.append(time.monotonic())
+                if noting:
+                    self._note(chunk)
                 writer.write(chunk)
                 await writer.drain()
             writer.close()
         except OSError:
             writer.transport.abort()
+
+    def _note(self, chunk: bytes) -> None:
+        if chunk.startswith(_CHARGE):
+            self.charges.append(time.monotonic())
+        elif chunk.startswith(_OTHERS):
+            self.others.append(time.monotonic())

@@ -1,0 +1,113 @@
+"""`make bench-payments`: what it sets is known to the product, and it counts right."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dev.bench.payments import report
+from dev.bench.payments.faults import FAULTS, SETTINGS, SUITE, TOLD
+from dev.bench.payments.measure import Figures, _calls_while_open, _to_open
+from dev.bench.payments.relay import Relay
+from dev.bench.payments.watching import Sample, _parsed
+from tests.payments.servers import Scripted, resets, says
+from toyrental.payments.models import CircuitBreaker
+from toyrental.simulator import fault_kinds
+
+PAGE = (Path(__file__).parents[2] / "docs/payments.md").read_text()
+OPEN, HALF_OPEN, CLOSED = "Open", "HalfOpen", "Closed"
+
+
+def test_the_simulator_knows_every_fault() -> None:
+    assert FAULTS.keys() == TOLD.keys() == {fault for fault, _ in SUITE}
+    for fault in FAULTS.values():
+        assert fault_kinds.parse(json.dumps(fault))
+
+
+def test_the_settings_are_those_of_a_gateway() -> None:
+    for setting in SETTINGS.values():
+        made = CircuitBreaker.model_validate(setting.spec)
+        assert made.probes == setting.probes
+    assert {setting for _, setting in SUITE} == SETTINGS.keys()
+
+
+def test_metrics_are_read() -> None:
+    labels = 'gateway="simulator",namespace="bench"'
+    sample = _parsed(
+        f'toyrental_gateway_requests_total{{{labels},operation="charge",outcome="unknown"}} 3.0\n'
+        f'toyrental_gateway_requests_total{{{labels},operation="charge",outcome="captured"}} 9.0\n'
+        f'toyrental_gateway_requests_total{{{labels},operation="look_up",outcome="found"}} 2.0\n'
+        f'toyrental_gateway_circuit{{calls="charges",{labels},state="Open"}} 1.0\n'
+        f'toyrental_gateway_circuit{{calls="charges",{labels},state="Closed"}} 0.0\n',
+        moment=7.0,
+    )
+    assert sample.failed == 3
+    assert (sample.asked(charges=True), sample.asked(charges=False)) == (12, 2)
+    assert sample.circuits == {"charges": OPEN}
+
+
+def looks(*states: str) -> list[Sample]:
+    """Return one look a second, at a circuit of charges in these states."""
+    return [Sample(float(n), {}, {"charges": state}) for n, state in enumerate(states)]
+
+
+def test_only_calls_between_two_looks_that_find_it_held_count_as_made_while_open() -> None:
+    relay = Relay("http://127.0.0.1:1")
+    relay.charges = [0.5, 1.5, 2.5, 3.5, 4.5]
+    samples = looks(CLOSED, OPEN, OPEN, HALF_OPEN, CLOSED, CLOSED)
+    assert _calls_while_open(samples, relay, directly=False)["charges"] == 2
+
+
+def test_the_time_to_open_begins_with_the_first_failure() -> None:
+    samples = looks(CLOSED, CLOSED, CLOSED, OPEN)
+    assert _to_open(samples) is None
+    for sample in samples[1:]:
+        sample.calls["charge", "unknown"] = 1
+    assert _to_open(samples) == 2
+
+
+def figures(**changes: object) -> Figures:
+    plain = dict.fromkeys(Figures.__dataclass_fields__, 0)
+    told = {"fault": "drop", "setting": "breaker", "when": "", "to_open": None}
+    return Figures(**plain | told | {"to_last_deferred": None} | changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ({"lost": 1}, "lost"),
+        ({"charged_twice": 2}, "charged twice"),
+        ({"calls_while_open": 3, "probes_allowed": 2}, "probes"),
+    ],
+)
+def test_what_must_not_be_is_told(broken: dict[str, int], words: str) -> None:
+    assert figures().faults == []
+    (told,) = figures(**broken).faults
+    assert words in told
+
+
+async def test_the_relay_passes_what_is_said_and_notes_calls(scripted: Scripted) -> None:
+    scripted.then = says(200, {"id": "ch_1"})
+    async with Relay(scripted.url) as relay:
+        async with httpx.AsyncClient(base_url=relay.url, trust_env=False) as client:
+            for _ in range(2):
+                made = await client.post("/v1/charges", json={"amount": 1})
+                assert made.json() == {"id": "ch_1"}
+            await client.get("/v1/charges")
+            await client.get("/v1/refunds")
+            scripted.then = resets
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.post("/v1/charges")
+        assert (len(relay.charges), len(relay.others)) == (3, 1)
+
+
+def test_the_page_has_the_table_and_nobody_was_harmed() -> None:
+    """Every row of docs/payments.md: no order lost, none charged twice."""
+    rows = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ")]
+    header = rows.index(list(report.COLUMNS))
+    measured = [row for row in rows[header:] if row[0] in TOLD.values()]
+    assert {row[0] for row in measured} <= set(TOLD.values())
+    assert len(measured) >= len(FAULTS)
+    lost, twice = report.COLUMNS.index("lost"), report.COLUMNS.index("charged twice")
+    assert {(row[lost], row[twice]) for row in measured} == {("0", "0")}
