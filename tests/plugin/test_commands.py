@@ -116,11 +116,15 @@ def test_what_may_not_be_seen_is_named_last_and_the_rest_is_shown(
     shown, _, complaints = ended.stdout.partition("Not shown")
     assert "Toys" in shown
     assert 'cannot list resource "paymentgateways"' in " ".join(complaints.split())
-    house.takes_order("seen-in-part", toy="lion", customer="sora")
+    house.takes_paid_order("seen-in-part", toy="kite", customer="sora")
     ended = run("timeline", "seen-in-part", "-n", house.shop.name, f"--kubeconfig={config}")
     assert ended.returncode == 5, ended.stderr
-    assert "sora orders lion." in ended.stdout
+    assert "sora orders kite." in ended.stdout
     assert 'cannot list resource "events"' in " ".join(ended.stdout.split())
+    ended = run("approve", "seen-in-part", "-n", house.shop.name, f"--kubeconfig={config}")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Error: approving seen-in-part: ")
+    assert "ValidatingAdmissionPolicy" not in ended.stderr
 
 
 @pytest.mark.parametrize("command", ["status", "toys"])
@@ -288,6 +292,28 @@ def test_names_and_commands_are_completed(house: Business, cluster: Cluster) -> 
     assert house.shop.name in offered("status", "-n", house.shop.name[:8])
     env["KUBECONFIG"] = "/nowhere"
     assert offered("toys", "be") == []
+
+
+def test_kubectl_finds_the_plugin_and_its_completion(house: Business, cluster: Cluster) -> None:
+    env = {
+        "PATH": f"{PLUGIN.parent}:{os.environ['PATH']}",
+        "KUBECONFIG": str(cluster.kubeconfig),
+        "HOME": "/nowhere",
+    }
+
+    def kubectl(*words: str) -> str:
+        ended = subprocess.run(
+            [cluster.kubectl, *words],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return ended.stdout
+
+    assert "bear" in kubectl("toyrental", "toys", "-n", house.shop.name)
+    assert kubectl("__complete", "toyrental", "toys", "-n", house.shop.name, "be") == "bear\n:4\n"
 
 
 def test_a_rental_as_json_is_what_the_api_server_has(plugin: Run, house: Business) -> None:

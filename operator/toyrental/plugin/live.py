@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from toyrental.dashboards.models import Dashboard
 from toyrental.kube.errors import ApiError, Forbidden
 from toyrental.payments.models import Payment, PaymentGateway
 from toyrental.plugin import screens
@@ -19,7 +20,7 @@ from toyrental.plugin.api import Api
 from toyrental.plugin.glance import glance
 from toyrental.plugin.near import check_namespace
 from toyrental.plugin.options import Failure, Target
-from toyrental.plugin.shop import IN_REVIEW, LIVE_RENTALS, OPEN_TICKETS, Seen
+from toyrental.plugin.shop import IN_REVIEW, LIVE_RENTALS, OPEN_TICKETS, Seen, whole_shop
 from toyrental.rentals.models import Rental
 from toyrental.repairs.models import RepairTicket
 from toyrental.shared.clock import utc_now
@@ -42,6 +43,7 @@ KINDS: tuple[tuple[str, type[Resource], str], ...] = (
     ("gateways", PaymentGateway, ""),
     ("stores", Store, ""),
     ("payments", Payment, IN_REVIEW),
+    ("dashboards", Dashboard, ""),
 )
 
 
@@ -147,15 +149,17 @@ def follow(api: Api, target: Target) -> None:
 
 
 def seen(shelves: dict[str, Shelf]) -> Seen:
-    """Return what is known of the shop now; the money's sums are left to `status`."""
+    """Return what is known of the shop now. The money's sums are a Dashboard's, if there is one."""
     found = {
         name: None
         if shelf.objects is None
-        else tuple(shelf.objects[key] for key in sorted(shelf.objects))
+        else tuple(each for _, each in sorted(shelf.objects.items()))
         for name, shelf in shelves.items()
     }
+    dashboards = found.pop("dashboards") or ()
     complaints = dict.fromkeys(shelf.complaint for shelf in shelves.values() if shelf.complaint)
-    return Seen(complaints=tuple(complaints))._replace(**found)  # type: ignore[arg-type] # each its kind
+    whole = whole_shop(each for each in dashboards if isinstance(each, Dashboard))
+    return Seen(dashboard=whole, complaints=tuple(complaints))._replace(**found)  # type: ignore[arg-type] # each its kind
 
 
 def _whole(view: RenderableType) -> RenderableType:

@@ -1,6 +1,6 @@
 """Reads a shop as far as the person may see it; why something is missing is kept for the end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -106,7 +106,7 @@ def read(api: Api, shop: str | None) -> Seen:
     gateways = reader.list(PaymentGateway, shop)
     stores = reader.list(Store, shop)
     payments = reader.list(Payment, shop, IN_REVIEW)
-    dashboard = _dashboard(reader, shop) if shop else None
+    dashboard = whole_shop(reader.list(Dashboard, shop) or ()) if shop else None
     takings = (
         reader.list(Payment, shop) if shop and payments is not None and not dashboard else None
     )
@@ -116,10 +116,9 @@ def read(api: Api, shop: str | None) -> Seen:
     return Seen(*found, dashboard, takings, tuple(reader.complaints))
 
 
-def _dashboard(reader: Reader, shop: str) -> Dashboard | None:
+def whole_shop(dashboards: Iterable[Dashboard]) -> Dashboard | None:
     """Return a Dashboard that counts the whole shop, if there is one."""
-    found = reader.list(Dashboard, shop) or ()
-    whole = (each for each in found if each.spec.selector is None and each.status.toys is not None)
+    whole = (d for d in dashboards if d.spec.selector is None and d.status.toys is not None)
     return next(whole, None)
 
 

@@ -14,6 +14,7 @@ from toyrental.plugin.api import Api
 from toyrental.plugin.options import Target
 from toyrental.plugin.output import show as show_document
 from toyrental.rentals.models import Rental
+from toyrental.repairs.models import RepairTicket
 from toyrental.shared.conditions import Condition
 from toyrental.shared.resource import Resource
 from toyrental.stores.models import Toy
@@ -99,7 +100,7 @@ def _of_objects(rental: Resource, others: Iterable[Resource]) -> Iterator[Entry]
         yield Entry(each.created, _ref(each), "Created", _made(each), "Created")
         for condition in each.status.conditions:
             if _happened(condition):
-                yield _of_condition(_ref(each), condition)
+                yield _of_condition(_ref(each), condition, _decider(each, condition.type))
 
 
 def _happened(condition: Condition) -> bool:
@@ -109,9 +110,23 @@ def _happened(condition: Condition) -> bool:
     return condition.status == "True" or condition.type in _ENDS
 
 
-def _of_condition(ref: str, condition: Condition) -> Entry:
+def _decider(resource: Resource, type_: str) -> str:
+    """Return who decided what a condition tells of, where that is on record."""
+    match resource, type_:
+        case Rental(spec=spec), "Approved" if spec.approval is not None:
+            return spec.approval.decided_by or ""
+        case Rental(spec=spec), "Inspected" if spec.inspection is not None:
+            return spec.inspection.inspected_by or ""
+        case RepairTicket(spec=spec), "Ready" if spec.resolution is not None:
+            return spec.resolution.resolved_by or ""
+        case _:
+            return ""
+
+
+def _of_condition(ref: str, condition: Condition, by: str) -> Entry:
     what = condition.reason if condition.status == "True" else f"{condition.type}=False"
-    moment, words = condition.last_transition_time, condition.message
+    moment = condition.last_transition_time
+    words = f"{condition.message} (by {by})" if by else condition.message
     return Entry(moment, ref, what, words, condition.type, condition.status == "False")
 
 
