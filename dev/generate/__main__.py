@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from dev.generate.access import access_reference
 from dev.generate.argocd import CONFIG_MAP, config_map
 from dev.generate.chart import CHART, chart
 from dev.generate.contexts import with_map
@@ -33,6 +34,7 @@ def generated() -> dict[Path, str]:
         _kustomization(path.name for path in files if path.parent == crds)
     )
     files[ROOT / "docs" / "reference" / "api.md"] = api_reference()
+    files[ROOT / "docs" / "reference" / "access.md"] = access_reference()
     files[ROOT / "docs" / "reference" / "metrics.md"] = metrics_reference()
     for name, content in grafana_dashboards().items():
         files[ROOT / "manifests" / "monitoring" / "grafana" / name] = content

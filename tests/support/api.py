@@ -119,7 +119,14 @@ class Api:
         return items
 
     def patch(
-        self, kind: str, name: str, namespace: str | None, change: Json, subresource: str = ""
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None,
+        change: Json,
+        subresource: str = "",
+        *,
+        dry_run: bool = False,
     ) -> Json:
         """Merge a change into an object."""
         resource = self._resource(kind)
@@ -129,15 +136,19 @@ class Api:
             namespace=namespace,
             body=change,
             content_type="application/merge-patch+json",
+            **_dry(dry_run),
         )
 
-    def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
+    def delete(
+        self, kind: str, name: str, namespace: str | None = None, *, dry_run: bool = False
+    ) -> None:
         """Delete an object, with its dependents in the background."""
         _do(
             self._resource(kind).delete,
             name=name,
             namespace=namespace,
             propagation_policy="Background",
+            **_dry(dry_run),
         )
 
     def delete_all(self, kind: str, namespace: str) -> None:
