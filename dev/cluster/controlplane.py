@@ -134,10 +134,14 @@ class ControlPlane:
         child.kill()
         self._reap(child)
 
-    def start_process(self, name: str) -> None:
-        """Start it again as it was, on the same port, and wait until the API server is ready."""
+    def start_process(self, name: str, *, wait: bool = True) -> None:
+        """Start it again as it was, on the same port, and wait until the API server is ready.
+
+        Without waiting where the API server itself is yet to be started.
+        """
         self._spawn(name, *self._commands[name])
-        self._wait(name, lambda: self._answers("/readyz"))
+        if wait:
+            self._wait(name, lambda: self._answers("/readyz"))
 
     def compact(self) -> None:
         """Make etcd forget all history, so that a watch of anything older is answered by 410 Gone.

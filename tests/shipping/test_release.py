@@ -5,6 +5,7 @@ operator runs beside the cluster, as the service account that the chart makes an
 that the chart gives it.
 """
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,17 +16,19 @@ import pytest
 from dev.cluster import Cluster, ControlPlane, manifests
 from dev.generate.chart import CHART
 from tests.api.schemas import crds
-from tests.e2e.business import Business
+from tests.e2e.business import DECLINED, Business, soon
 from tests.support import Api, Json, Shop
+from tests.support.conditions import settle
 from tests.support.helm import NAMESPACE, RELEASE, helm, render
 from tests.support.manifests import Objects
 from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
 from toyrental.kinds import KINDS
+from toyrental.rentals.models import Rental
 
 __all__ = ["pytest_runtest_makereport"]
 
 PREVIOUS = Path(__file__).parents[1] / "upgrade" / "v0.1.0"
-"""The kinds as they were in the version before."""
+"""Kinds and policies as they were in the version before."""
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +51,9 @@ class Release:
         self.home = directory / "home"
         self.previous = directory / "previous"
         shutil.copytree(CHART, self.previous)
-        shutil.rmtree(self.previous / "files" / "crds")
-        shutil.copytree(PREVIOUS / "crds", self.previous / "files" / "crds")
+        for folder in ("crds", "policies"):
+            shutil.rmtree(self.previous / "files" / folder)
+            shutil.copytree(PREVIOUS / folder, self.previous / "files" / folder)
 
     def install(self, chart: Path = CHART) -> None:
         self._helm("install", RELEASE, str(chart), "--create-namespace")
@@ -100,11 +104,8 @@ def test_a_shop_lives_through_upgrade_uninstall_and_install(
         with release.operator(tmp_path / "before"):
             # And a shop with orders in the midst of their lives
             business.opens()
-            business.registers("bear", "boat", "car")
-            business.hands_over("rented", toy="bear")
-            business.takes_paid_order("paid", toy="boat")
-            business.takes_order("waiting", toy="bear")
-            business.order_becomes("waiting", "Pending")
+            business.registers("bear", "boat", "car", "drum", "engine", "flute", "globe")
+            in_each_phase(business)
         before = all_of(shop)
         # When it is upgraded
         release.upgrade()
@@ -115,6 +116,9 @@ def test_a_shop_lives_through_upgrade_uninstall_and_install(
             assert served["versions"][0]["schema"] == crd["spec"]["versions"][0]["schema"], name
         # And nothing of the shop has changed
         assert all_of(shop) == before
+        # And each can be written and deleted, whatever its phase
+        for content in before.values():
+            assert_alive(cluster, content)
         # And its lives go on
         with release.operator(tmp_path / "after") as operator:
             business.cancels("paid")
@@ -136,6 +140,47 @@ def test_a_shop_lives_through_upgrade_uninstall_and_install(
         # Then it takes over what was kept
         with release.operator(tmp_path / "again"):
             business.takes_paid_order("anew", toy="boat")
+
+
+def in_each_phase(business: Business) -> None:
+    """Bring orders, toys, payments and a ticket into the phases that last."""
+    business.hands_over("rented", toy="bear")
+    business.takes_paid_order("paid", toy="boat")
+    business.takes_order("waiting", toy="bear")
+    business.takes_order("declined", toy="car", method=DECLINED)
+    business.takes_paid_order("ahead", toy="drum", start=soon(3600))
+    business.approves("ahead")
+    business.hands_over("back", toy="engine")
+    business.returns("back")
+    business.hands_over("damaged", toy="flute")
+    business.gets_back("damaged", "Damaged")
+    business.takes_paid_order("cancelled", toy="globe")
+    business.cancels("cancelled")
+    business.order_becomes("cancelled", "Cancelled")
+    business.takes_paid_order("denied", toy="globe")
+    business.denies("denied")
+    for name, phase in {
+        "waiting": "Pending",
+        "declined": "Reserved",
+        "ahead": "Approved",
+        "back": "Returned",
+        "denied": "Rejected",
+    }.items():
+        business.order_becomes(name, phase)
+    for name in ("cancelled", "denied"):
+        business.paid_back(business.shop.get(Rental, name))
+    settle(lambda: all_of(business.shop).values())
+
+
+def assert_alive(cluster: Cluster, content: Json) -> None:
+    """Fail unless an object's status can be written and it can be deleted; neither is done."""
+    metadata = content["metadata"]
+    one = [content["kind"], metadata["name"], f"--namespace={metadata['namespace']}"]
+    conditions = content["status"]["conditions"]
+    change = {"status": {"conditions": [each | {"message": "Still so."} for each in conditions]}}
+    written = ["--subresource=status", "--type=merge", f"--patch={json.dumps(change)}"]
+    cluster.run_kubectl("patch", *one, *written, "--dry-run=server")
+    cluster.run_kubectl("delete", *one, "--dry-run=server")
 
 
 def exists(cluster: Cluster, content: Json) -> bool:
