@@ -72,7 +72,7 @@ class Builder:
     def buildah(self, *arguments: str) -> str:
         """Run buildah."""
         storage = [f"--root={self.directory}/root", f"--runroot={self.directory}/run"]
-        return run("buildah", *storage, "--storage-driver=vfs", *arguments)
+        return run("buildah", *storage, *arguments)
 
     def import_base(self, name: str) -> None:
         """Make an image of the base."""
