@@ -82,6 +82,14 @@ _NEEDS: dict[Context, tuple[str, ...]] = {
     Context.DASHBOARDS: DashboardReconciler.needs,
 }
 
+_WRITES: dict[Context, tuple[str, ...]] = {
+    Context.RENTALS: ("Toy", "Rental"),
+    Context.STORES: ("Store", "Toy"),
+    Context.REPAIRS: ("Toy", "RepairTicket"),
+    Context.PAYMENTS: ("Payment", "PaymentGateway"),
+    Context.DASHBOARDS: ("Dashboard",),
+}
+
 
 def reconcilers(contexts: Iterable[Context], means: Means) -> list[Reconciler]:
     """Return the reconcilers of these contexts."""
@@ -95,7 +103,6 @@ def kinds_needed(contexts: Iterable[Context]) -> tuple[type[Resource], ...]:
 
 
 def kinds_written(contexts: Iterable[Context]) -> tuple[type[Resource], ...]:
-    """Return the kinds whose status these contexts may write: dashboards only read the others."""
-    only_reads = {Context.DASHBOARDS: (DashboardReconciler.kind,)}
-    names = {name for context in contexts for name in only_reads.get(context, _NEEDS[context])}
+    """Return the kinds whose status these contexts write."""
+    names = {name for context in contexts for name in _WRITES[context]}
     return tuple(kind for kind in KINDS if kind.SERVED.kind in names)

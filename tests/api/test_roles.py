@@ -10,6 +10,7 @@ import yaml
 from dev.cluster import Cluster
 from tests.support import Json, Shop, eventually, objects
 from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
+from toyrental.contexts import Context
 from toyrental.payments.models import Payment, PaymentGateway
 from toyrental.rentals.models import Rental, RentalPhase
 from toyrental.repairs.models import RepairTicket
@@ -65,6 +66,24 @@ MAY = {
         "get": "secrets",
     },
     "toyrental-leader-election": {"get create patch": "leases", "create": "events"},
+    "toyrental-rentals": {
+        "get list watch": "stores toys rentals payments repairtickets",
+        "patch operate": "toys/status rentals/status payments",
+        "create": "payments repairtickets events",
+    },
+    "toyrental-stores": {
+        "get list watch": "stores toys rentals paymentgateways",
+        "patch operate": "stores/status toys/status",
+    },
+    "toyrental-repairs": {
+        "get list watch": "toys repairtickets",
+        "patch operate": "toys/status repairtickets/status",
+    },
+    "toyrental-payments": {
+        "get list watch": "rentals payments paymentgateways",
+        "patch operate": "payments/status paymentgateways/status payments paymentgateways",
+        "get": "secrets",
+    },
     "toyrental-dashboards": {
         "get list watch": "toys rentals payments repairtickets dashboards",
         "patch operate": "dashboards/status",
@@ -108,6 +127,24 @@ MAY_NOT = {
         "resolve": "repairtickets",
         "impersonate": "customers",
     },
+    "toyrental-rentals": {
+        "patch": "payments/status repairtickets/status stores/status rentals toys",
+        "get": "secrets",
+    },
+    "toyrental-stores": {
+        "patch": "rentals/status payments/status stores toys",
+        "get": "payments secrets",
+    },
+    "toyrental-repairs": {
+        "patch": "rentals/status repairtickets toys",
+        "get": "rentals payments secrets",
+    },
+    "toyrental-payments": {
+        "patch": "rentals/status toys/status rentals",
+        "create delete": "payments",
+        "get": "toys repairtickets",
+        "list watch": "secrets",
+    },
     "toyrental-leader-election": {
         "list watch delete": "leases",
         "get list watch create patch": "rentals toys payments",
@@ -149,6 +186,22 @@ def test_every_role_is_looked_at() -> None:
     assert names == MAY.keys() == MAY_NOT.keys()
     kustomization = yaml.safe_load((RBAC / "kustomization.yaml").read_text())
     assert len(kustomization["resources"]) == len(names)
+
+
+def test_the_operators_role_is_those_of_its_contexts_together() -> None:
+    rights = {role["metadata"]["name"]: rights_of(role) for role in roles()}
+    contexts = [rights[f"toyrental-{context}"] for context in Context]
+    assert rights["toyrental-operator"] == set[tuple[str, str]]().union(*contexts)
+
+
+def rights_of(role: Json) -> set[tuple[str, str]]:
+    """Return what a role allows, as pairs of a verb and a resource."""
+    return {
+        (verb, resource)
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+    }
 
 
 def test_no_role_has_a_wildcard() -> None:

@@ -6,6 +6,7 @@ What is lost when a part is down for good is told in test_requirements.py (N2).
 import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from dev.cluster import Cluster
 from tests.e2e.business import Business
 from tests.e2e.conftest import check_all
-from tests.support import Shop, eventually, objects
+from tests.support import Shop, can, eventually, objects
 from tests.support.audit import audit
 from tests.support.operator import OperatorProcess, SimulatorProcess
 from toyrental.cli.run import CONTEXTS
@@ -26,11 +27,16 @@ Parts = dict[str, OperatorProcess]
 
 @pytest.fixture
 def parts(cluster: Cluster, own_shop: Shop, tmp_path: Path) -> Iterator[Parts]:
-    """Give five processes, one a context, each of which leads by a Lease of its own."""
+    """Give five processes, one a context, each with its own role, leading by a Lease of its own."""
     flags = ("--leader-election", f"--lease-namespace={own_shop.name}")
     parts = {
         name: OperatorProcess(
-            cluster, tmp_path, *flags, namespaces=[own_shop.name], contexts=[name], name=name
+            as_itself(name, cluster, own_shop, tmp_path),
+            tmp_path,
+            *flags,
+            namespaces=[own_shop.name],
+            contexts=[name],
+            name=name,
         )
         for name in CONTEXTS
     }
@@ -41,6 +47,13 @@ def parts(cluster: Cluster, own_shop: Shop, tmp_path: Path) -> Iterator[Parts]:
     finally:
         for part in parts.values():
             part.close()
+
+
+def as_itself(context: str, cluster: Cluster, shop: Shop, directory: Path) -> Cluster:
+    """Return the cluster as an account sees it that has the role of a context, and an election."""
+    account = shop.person(context, can("get create patch", "leases"), role=f"toyrental-{context}")
+    kubeconfig = account.api.write_kubeconfig(directory / f"{context}.kubeconfig")
+    return replace(cluster, kubeconfig=kubeconfig)
 
 
 @contextlib.contextmanager
@@ -104,6 +117,7 @@ def test_n5_five_processes_serve_one_shop_and_each_comes_and_goes_by_itself(
     for part in parts.values():
         assert part.running
         assert "Traceback" not in part.log
+        assert "forbidden" not in part.log.lower()
     with ThreadPoolExecutor() as all_at_once:
         assert set(all_at_once.map(OperatorProcess.terminate, parts.values())) == {0}
 

@@ -85,8 +85,13 @@ def test_each_deployment_has_an_account_of_its_own_with_the_rights_it_needs() ->
     objects = Objects(render(SPLIT))
     for name in objects.names("Deployment"):
         assert objects.pod(name)["serviceAccountName"] == name
-        (subject,) = objects.named("ClusterRoleBinding", name)["subjects"]
+        binding = objects.named("ClusterRoleBinding", name)
+        (subject,) = binding["subjects"]
         assert subject["name"] == name
+        role = binding["roleRef"]["name"]
+        contexts = str(objects.flags(name)["--contexts"])
+        alone = "," not in contexts
+        assert role == f"toyrental-{contexts if alone else 'operator'}"
     (binding,) = Objects(render(DASHBOARDS_ALONE)).of("ClusterRoleBinding")
     assert binding["roleRef"]["name"] == "toyrental-dashboards"
 
