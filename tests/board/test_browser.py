@@ -129,7 +129,7 @@ def test_an_order_is_approved_by_keyboard_alone(opened: Opened, house: Shop, own
     tab_to(page, "Approve bear, order by-keyboard")
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").get_by_text("Order by-keyboard is approved.")).to_be_visible()
-    assert page.evaluate("document.activeElement.id") == "said"
+    expect(page.locator("#said")).to_be_focused()
     approval = house.get(Rental, "by-keyboard").spec.approval
     assert approval is not None
     assert approval.decision == "Approved"
