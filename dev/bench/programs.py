@@ -56,11 +56,11 @@ def simulator(folder: Path) -> Iterator[Simulator]:
 
 
 @contextlib.contextmanager
-def faulty_simulator(folder: Path) -> Iterator[Simulator]:
+def faulty_simulator(folder: Path, *more: str) -> Iterator[Simulator]:
     """Run a payment simulator that takes faults."""
     ledger, log = folder / "ledger.db", folder / "simulator.log"
     flags = ("--port", "0", "--admin-port", "0", "--log-level", "error")
-    with _running(["simulator", "--ledger", str(ledger), *flags], log) as process:
+    with _running(["simulator", "--ledger", str(ledger), *flags, *more], log) as process:
         url, admin_url = _addresses(process, log, 2)
         yield Simulator(url, process.pid, admin_url)
 

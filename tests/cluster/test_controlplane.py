@@ -30,6 +30,7 @@ from dev.cluster import (
     select_cluster,
 )
 from dev.cluster.layout import PROCESSES, Layout
+from tests.support.signals import heed_ctrl_c
 
 CRD = """
 apiVersion: apiextensions.k8s.io/v1
@@ -108,11 +109,6 @@ def is_there(cluster: Cluster, *what: str) -> bool:
 
 def command(*arguments: str, state_dir: Path) -> list[str]:
     return [sys.executable, "-m", "dev.cluster", *arguments, f"--state-dir={state_dir}"]
-
-
-def heed_ctrl_c() -> None:
-    """Undo what a shell does to programs in the background: they inherit that SIGINT is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(*arguments: str, state_dir: Path) -> "subprocess.CompletedProcess[str]":

@@ -15,6 +15,7 @@ from dev.cluster import Cluster
 from tests.e2e.business import DECLINED, Business
 from tests.plugin.conftest import PLUGIN, Run, run
 from tests.support import objects
+from tests.support.signals import heed_ctrl_c
 from toyrental.rentals.models import Rental
 from toyrental.repairs.models import RepairTicket
 from toyrental.stores.models import Toy
@@ -249,7 +250,18 @@ def test_a_live_view_follows_the_shop_and_ends_cleanly(house: Business, cluster:
     ours, its = pty.openpty()
     words = [str(PLUGIN), "watch", "-n", house.shop.name, f"--kubeconfig={cluster.kubeconfig}"]
     env = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "NO_COLOR": "1"}
-    with subprocess.Popen(words, stdin=its, stdout=its, stderr=its, env=env) as process:
+    with (
+        subprocess.Popen(
+            words,
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            env=env,
+            preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it takes no lock
+        ) as process,
+        contextlib.ExitStack() as at_the_end,
+    ):
+        at_the_end.callback(process.kill)
         os.close(its)
         shown = b""
 

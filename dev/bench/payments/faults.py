@@ -17,6 +17,8 @@ FAULTS: dict[str, Json] = {
     "latency": {"kind": "latency", "lognormal": {"median": 3, "p99": 15}},
     "trickle": {"kind": "trickle", "bytesPerSecond": 10},
     "decline": {"kind": "decline", "probability": 0.3},
+    "webhook-copies": {"kind": "webhookDuplicate", "copies": 3},
+    "webhook-order": {"kind": "webhookReorder"},
 }
 """By name, as the simulator's admin API takes them; each lasts for the middle third."""
 
@@ -32,9 +34,16 @@ TOLD = {
     "latency": "latency: median 3 s, p99 15 s",
     "trickle": "answers at 10 bytes a second",
     "decline": "30 % of cards declined",
+    "webhook-copies": "each webhook sent four times",
+    "webhook-order": "webhooks out of order",
 }
 
 GATEWAY_TIMEOUT_SECONDS = 5
+
+
+def is_of_webhooks(fault: str) -> bool:
+    """Tell whether a fault is about webhooks: without any it would strike nothing."""
+    return str(FAULTS[fault]["kind"]).startswith("webhook")
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,8 @@ SUITE = [
     ("rate-limit", "breaker"),
     ("trickle", "breaker"),
     ("decline", "breaker"),
+    ("webhook-copies", "breaker"),
+    ("webhook-order", "breaker"),
     ("latency", "disabled"),
     ("5xx", "disabled"),
     ("drop", "disabled"),

@@ -25,7 +25,8 @@ from dev.bench.errors import BenchError
 from dev.cluster import Cluster, ControlPlane
 from dev.cluster.ports import free
 
-from .faults import FAULTS, GATEWAY_TIMEOUT_SECONDS, SETTINGS
+from .faults import FAULTS, GATEWAY_TIMEOUT_SECONDS, SETTINGS, is_of_webhooks
+from .hooks import Hooks
 from .relay import Relay
 from .watching import Sample, Watcher
 
@@ -97,9 +98,11 @@ def run(fault: str, setting: str, load: Load, on_order: Callable[[], None]) -> F
     """Measure one fault under one setting. Raises BenchError."""
     with tempfile.TemporaryDirectory(prefix="toyrental-bench-") as name:
         folder = Path(name)
+        hooks = Hooks.prepare(folder) if is_of_webhooks(fault) else None
         plane = ControlPlane(folder / "plane", ephemeral=True, apply=programs.brought())
-        with plane as cluster, programs.faulty_simulator(folder) as provider:
-            one = _Measurement(fault, setting, load, folder, cluster, provider, on_order)
+        told = () if hooks is None else hooks.of_simulator
+        with plane as cluster, programs.faulty_simulator(folder, *told) as provider:
+            one = _Measurement(fault, setting, load, folder, cluster, provider, on_order, hooks)
             return asyncio.run(one.run())
 
 
@@ -112,12 +115,14 @@ class _Measurement:
     cluster: Cluster
     provider: programs.Simulator
     on_order: Callable[[], None]
+    hooks: Hooks | None
 
     async def run(self) -> Figures:
         (port,) = free(1)
         metrics = f"http://127.0.0.1:{port}/metrics"
         log = self.folder / "operator.log"
-        operator = programs.operator(self.cluster.kubeconfig, log, "--metrics", metrics)
+        hears = () if self.hooks is None else self.hooks.of_operator
+        operator = programs.operator(self.cluster.kubeconfig, log, "--metrics", metrics, *hears)
         access = Access.read(self.cluster.kubeconfig)
         async with (
             Api(access) as api,
@@ -128,6 +133,8 @@ class _Measurement:
             endpoint = self.provider.url if self.fault == "refuse" else relay.url
             with operator:
                 await _open_shop(api, endpoint, SETTINGS[self.setting].spec)
+                if self.hooks is not None:
+                    await self.hooks.share(api)
                 watcher = Watcher(api, metrics)
                 async with watcher.watching():
                     began = time.monotonic()
