@@ -66,8 +66,20 @@ class Town:
     def advance(self) -> bool:
         """Take every life as far as it goes."""
         seen = self._seen()
-        self.by_uid |= {rental.uid: rental.name for rental in seen.rentals.values()}
+        self._note_names(seen)
         return advance(seen, self._lives)
+
+    def name_of(self, uid: str) -> str:
+        """Return which life has an order of that uid; the mirror may lag behind the operator."""
+
+        def known() -> str | None:
+            self._note_names(self._seen())
+            return self.by_uid.get(uid)
+
+        return self.by_uid.get(uid) or str(eventually(known))
+
+    def _note_names(self, seen: Seen) -> None:
+        self.by_uid |= {rental.uid: rental.name for rental in seen.rentals.values()}
 
     def _seen(self) -> Seen:
         return Seen(self._mirror.resources)
@@ -214,7 +226,7 @@ def test_trouble_and_crashes_at_any_move_of_money(
             if request.method != "POST":
                 return None
             rental = json.loads(request.body)["metadata"]["rentalUID"]
-            what, _, harm = town.by_uid[rental].partition("-")
+            what, _, harm = town.name_of(rental).partition("-")
             path = {"charge": "/v1/charges", "refund": "/v1/refunds"}[what]
             if request.path != path or f"{what}-{harm}" in met:
                 return None

@@ -11,6 +11,7 @@ import httpx
 
 from toyrental.payments.providers.port import (
     ANSWER_MISMATCH,
+    Declined,
     NotSent,
     OutcomeUnknown,
     Refused,
@@ -168,6 +169,20 @@ def id_of(value: Any) -> str | None:
 def code_of(value: Any, fallback: str) -> str:
     """Return a provider's code if it looks like one: anything else may be what it was sent."""
     return value if isinstance(value, str) and _CODE.fullmatch(value) else fallback
+
+
+AUTHENTICATION_REQUIRED = "authentication_required"
+CARD_DECLINED = "card_declined"
+
+
+def card_declined(code: str) -> Declined:
+    """Return a decline in our own words, by Stripe's codes."""
+    if code == AUTHENTICATION_REQUIRED:
+        return Declined(
+            code, "The card asks for its owner's presence, which an automatic payment cannot give"
+        )
+    why = "" if code in {CARD_DECLINED, "generic_decline"} else f" ({code})"
+    return Declined(code, f"The card was declined{why}")
 
 
 UNREADABLE = OutcomeUnknown("the answer cannot be read")

@@ -6,8 +6,10 @@ from typing import Any
 import httpx
 
 from toyrental.payments.providers.http import (
+    CARD_DECLINED,
     UNREADABLE,
     body_of,
+    card_declined,
     code_of,
     contradiction,
     id_of,
@@ -44,8 +46,6 @@ KEY_LIFE = timedelta(hours=23)
 
 MOST_LISTED = 100
 """How many charges or refunds of one payment are looked at."""
-
-_DECLINED = "card_declined"
 
 
 class SimulatorProvider:
@@ -172,9 +172,7 @@ def _declined(answer: httpx.Response) -> Declined | OutcomeUnknown:
     told = member(error, "declineCode") or member(error, "code")
     if not isinstance(told, str):
         return UNREADABLE
-    code = code_of(told, _DECLINED)
-    why = "" if code in {_DECLINED, "generic_decline"} else f" ({code})"
-    return Declined(code, f"The card was declined{why}")
+    return card_declined(code_of(told, CARD_DECLINED))
 
 
 def _refused(answer: httpx.Response) -> Refused:

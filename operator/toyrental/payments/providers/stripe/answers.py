@@ -5,8 +5,11 @@ from typing import Any
 import httpx
 
 from toyrental.payments.providers.http import (
+    AUTHENTICATION_REQUIRED,
+    CARD_DECLINED,
     UNREADABLE,
     body_of,
+    card_declined,
     code_of,
     contradiction,
     id_of,
@@ -28,7 +31,6 @@ from toyrental.payments.providers.port import (
 )
 from toyrental.shared.money import Money
 
-AUTHENTICATION_REQUIRED = "authentication_required"
 _EXTERNAL_DEPENDENCY_FAILED = 424
 
 
@@ -46,9 +48,9 @@ def charged(answer: httpx.Response, amount: Money, payment_uid: str) -> ChargeAn
         case "processing":
             return OutcomeUnknown("the payment is still being processed")
         case "requires_action":
-            return declined(AUTHENTICATION_REQUIRED)
+            return card_declined(AUTHENTICATION_REQUIRED)
         case "requires_payment_method":
-            return declined(_decline_code(member(intent, "last_payment_error")))
+            return card_declined(_decline_code(member(intent, "last_payment_error")))
         case _:
             return Refused(
                 "unexpected_status",
@@ -124,24 +126,15 @@ def refused(answer: httpx.Response) -> Trouble:
 def _declined(answer: httpx.Response) -> Declined | None:
     error = member(body_of(answer), "error")
     if member(error, "type") == "card_error":
-        return declined(_decline_code(error))
+        return card_declined(_decline_code(error))
     unknown_method = member(error, "param") == "payment_method"
     if unknown_method and member(error, "code") == "resource_missing":
         return Declined("resource_missing", "The provider knows no such payment method")
     return None
 
 
-def declined(code: str) -> Declined:
-    """Return a decline in our own words."""
-    if code == AUTHENTICATION_REQUIRED:
-        return Declined(
-            code, "The card asks for its owner's presence, which an automatic payment cannot give"
-        )
-    return Declined(code, f"The card was declined ({code})")
-
-
 def _decline_code(error: Any) -> str:
-    code = code_of(member(error, "code"), "card_declined")
+    code = code_of(member(error, "code"), CARD_DECLINED)
     if code in {AUTHENTICATION_REQUIRED, "payment_intent_authentication_failure"}:
         return AUTHENTICATION_REQUIRED
     return code_of(member(error, "decline_code"), code)
