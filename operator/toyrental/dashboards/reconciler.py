@@ -70,7 +70,7 @@ class DashboardReconciler:
             if came := [*came, *self._unshown.get(key, ())]:
                 self._unshown[key] = came[:_MOST_MEASURED]
             raise
-        self._written[key] = now
+        self._written[key] = self._clock()  # the rest is counted from when it surely is done
         metrics.shown(came)
         return None
 
