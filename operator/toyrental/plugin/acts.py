@@ -164,13 +164,7 @@ def pay(target: Target, mode: Mode, rental: str, method: str | None, secret: str
 @writes
 def approve(target: Target, mode: Mode, rental: str, reason: str | None) -> None:
     """Approve a paid order. It is final."""
-    from toyrental import intents  # noqa: PLC0415 # --help does without
-    from toyrental.plugin import doing  # noqa: PLC0415
-    from toyrental.rentals.models import Decision  # noqa: PLC0415
-
-    spec = intents.decision(Decision.APPROVED, reason)
-    with target.connect() as api:
-        doing.patch(api, target, mode, doing.APPROVED, rental, spec)
+    _decide(target, mode, rental, "Approved", reason)
 
 
 @click.command()
@@ -179,13 +173,18 @@ def approve(target: Target, mode: Mode, rental: str, reason: str | None) -> None
 @writes
 def deny(target: Target, mode: Mode, rental: str, reason: str | None) -> None:
     """Deny a paid order; the money is given back. It is final."""
+    _decide(target, mode, rental, "Denied", reason)
+
+
+def _decide(target: Target, mode: Mode, rental: str, decided: str, reason: str | None) -> None:
     from toyrental import intents  # noqa: PLC0415 # --help does without
     from toyrental.plugin import doing  # noqa: PLC0415
     from toyrental.rentals.models import Decision  # noqa: PLC0415
 
-    spec = intents.decision(Decision.DENIED, reason)
+    spec = intents.decision(Decision(decided), reason)
+    outcome = doing.APPROVED if decided == "Approved" else doing.DENIED
     with target.connect() as api:
-        doing.patch(api, target, mode, doing.DENIED, rental, spec)
+        doing.patch(api, target, mode, outcome, rental, spec)
 
 
 @click.command()
