@@ -8,6 +8,7 @@ import typer
 import yaml
 
 from dev.generate.chart import CHART
+from dev.helm.manifests import SPLIT as EACH_ALONE
 from tests.shipping.test_values import BOARD, GRAFANA, MONITORED, SPLIT, WEBHOOKS
 from tests.support import Json
 from tests.support.helm import render
@@ -15,9 +16,14 @@ from tests.support.manifests import Objects
 from toyrental import __version__
 from toyrental.cli import app
 
-DASHBOARDS_ALONE = {"deployments": [{"name": "numbers", "contexts": ["dashboards"]}]}
 EVERYTHING = SPLIT | BOARD | WEBHOOKS | {"metrics": MONITORED["metrics"] | GRAFANA["metrics"]}
-ALL = [{}, EVERYTHING, {"metrics": {"monitor": "ServiceMonitor"}}]
+ALL = {
+    "default": {},
+    "everything": EVERYTHING,
+    "each context alone": EACH_ALONE,
+    "service monitor": {"metrics": {"monitor": "ServiceMonitor"}},
+}
+whatever_the_values = pytest.mark.parametrize("values", ALL.values(), ids=ALL.keys())
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "how-to" / "platform-engineer.md"
 
@@ -29,7 +35,7 @@ def options(command: str) -> set[str]:
     return {name for option in known for name in option.opts}
 
 
-@pytest.mark.parametrize("values", ALL, ids=["default", "everything", "service monitor"])
+@whatever_the_values
 def test_the_program_knows_every_flag(values: Json) -> None:
     objects = Objects(render(values))
     for deployment in objects.names("Deployment"):
@@ -37,7 +43,7 @@ def test_the_program_knows_every_flag(values: Json) -> None:
         assert objects.flags(deployment).keys() <= options(command), deployment
 
 
-@pytest.mark.parametrize("values", ALL, ids=["default", "everything", "service monitor"])
+@whatever_the_values
 def test_pods_may_do_what_the_restricted_standard_allows_and_no_more(values: Json) -> None:
     objects = Objects(render(values))
     for deployment in objects.names("Deployment"):
@@ -54,7 +60,7 @@ def test_pods_may_do_what_the_restricted_standard_allows_and_no_more(values: Jso
         assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & pod.keys()
 
 
-@pytest.mark.parametrize("values", ALL, ids=["default", "everything", "service monitor"])
+@whatever_the_values
 def test_what_selects_pods_finds_those_it_means(values: Json) -> None:
     objects = Objects(render(values))
     pods = {
@@ -69,7 +75,7 @@ def test_what_selects_pods_finds_those_it_means(values: Json) -> None:
             assert found == [each["metadata"]["name"]], f"{kind} {found}"
 
 
-@pytest.mark.parametrize("values", ALL, ids=["default", "everything", "service monitor"])
+@whatever_the_values
 def test_ports_that_are_named_are_there(values: Json) -> None:
     objects = Objects(render(values))
     for deployment in objects.names("Deployment"):
@@ -81,19 +87,36 @@ def test_ports_that_are_named_are_there(values: Json) -> None:
         assert {probe["port"] for probe in probes} <= ports
 
 
-def test_each_deployment_has_an_account_of_its_own_with_the_rights_it_needs() -> None:
-    objects = Objects(render(SPLIT))
+@whatever_the_values
+def test_each_account_has_the_roles_of_its_contexts_and_no_other(values: Json) -> None:
+    objects = Objects(render(values))
+    given: dict[str, set[str]] = {name: set() for name in objects.names("ServiceAccount")}
+    for each in objects.of("ClusterRoleBinding"):
+        (subject,) = each["subjects"]
+        given[subject["name"]].add(each["roleRef"]["name"])
     for name in objects.names("Deployment"):
-        assert objects.pod(name)["serviceAccountName"] == name
-        binding = objects.named("ClusterRoleBinding", name)
-        (subject,) = binding["subjects"]
-        assert subject["name"] == name
-        role = binding["roleRef"]["name"]
-        contexts = str(objects.flags(name)["--contexts"])
-        alone = "," not in contexts
-        assert role == f"toyrental-{contexts if alone else 'operator'}"
-    (binding,) = Objects(render(DASHBOARDS_ALONE)).of("ClusterRoleBinding")
-    assert binding["roleRef"]["name"] == "toyrental-dashboards"
+        contexts = str(objects.flags(name).get("--contexts", "")).split(",")
+        account = objects.pod(name)["serviceAccountName"]
+        assert account == name, "of its own"
+        assert given.pop(account) == {f"toyrental-{each}" for each in contexts if each}
+    assert given == {}, "accounts of nobody"
+
+
+def test_who_takes_no_payments_reads_no_secrets() -> None:
+    objects = Objects(render(EACH_ALONE))
+    reading = {
+        each["subjects"][0]["name"]: verbs
+        for kind in ("ClusterRoleBinding", "RoleBinding")
+        for each in objects.of(kind)
+        if (verbs := secrets_of(objects.named("ClusterRole", each["roleRef"]["name"])))
+    }
+    assert reading == {"toyrental-payments": ["get"]}
+
+
+def secrets_of(role: Json) -> list[str]:
+    """Return what a role may do with Secrets."""
+    rules = [rule for rule in role["rules"] if {"secrets", "*"} & set(rule["resources"])]
+    return [verb for rule in rules for verb in rule["verbs"]]
 
 
 def test_every_role_that_is_bound_is_installed() -> None:

@@ -52,7 +52,14 @@ def test_what_is_made_from_the_chart_is_current() -> None:
     assert [path for path, _ in stale()] == [], "run `make generate`"
 
 
-@pytest.mark.parametrize(("overlay", "values"), [("production", {}), ("split-contexts", SPLIT)])
+@pytest.mark.parametrize(
+    ("overlay", "values"),
+    [
+        ("production", {}),
+        ("split-contexts", SPLIT),
+        ("kubernetes-1.32", {"policies": {"recordDeciders": False}}),
+    ],
+)
 def test_an_overlay_equals_the_chart(cluster: Cluster, overlay: str, values: Json) -> None:
     ours, charts = named(built(cluster, overlay)), named(render(values))
     assert ours.keys() == charts.keys()

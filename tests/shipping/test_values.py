@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import yaml
 
 from dev.generate.chart import CHART, values
 from tests.support import Json
@@ -23,6 +24,8 @@ BOARD = {"board": {"enabled": True}}
 MONITORED = {"metrics": {"monitor": "PodMonitor", "rules": {"enabled": True}}}
 GRAFANA = {"metrics": {"grafana": {"enabled": True}}}
 LIMITS = {"limits": {"memory": "1Gi"}}
+POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+RECORDING = ("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding")
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
@@ -111,7 +114,7 @@ CASES = [
         ["maple-street", "oak-street"],
         lambda objects: (
             objects.flags("toyrental-operator").get("--namespaces"),
-            objects.places("RoleBinding", "toyrental-operator"),
+            objects.places("RoleBinding", "toyrental-operator-payments"),
             objects.names("ClusterRoleBinding"),
         ),
         ("maple-street,oak-street", ["maple-street", "oak-street"], []),
@@ -172,9 +175,10 @@ CASES = [
     Case(
         "policies.install",
         False,
-        kinds("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+        kinds(*POLICIES, *RECORDING),
         [],
     ),
+    Case("policies.recordDeciders", False, kinds(*POLICIES, *RECORDING), list(POLICIES)),
     Case("roles.install", False, kinds("ClusterRole"), []),
     Case("roles.bind", False, kinds("ClusterRoleBinding", "RoleBinding"), []),
     Case("networkPolicy.enabled", False, kinds("NetworkPolicy"), []),
@@ -305,6 +309,44 @@ def test_a_value_changes_what_it_says(case: Case) -> None:
     after = case.look(Objects(render(merged(case.given, nested(case.path, case.value)))))
     assert after == case.seen
     assert before != case.seen, "it is so without the value, too"
+
+
+@pytest.mark.parametrize("old", ["1.32.0", "1.35.9"])
+def test_a_cluster_that_cannot_record_deciders_is_told_so(old: str) -> None:
+    with pytest.raises(
+        HelmSays, match=rf"Kubernetes v{old} cannot .* policies.recordDeciders=false"
+    ):
+        render({}, kubernetes=old)
+    objects = Objects(render({"policies": {"recordDeciders": False}}, kubernetes=old))
+    assert kinds(*RECORDING)(objects) == []
+    assert kinds(*RECORDING)(Objects(render({}, kubernetes="1.36.0"))) == list(RECORDING)
+
+
+def test_a_cluster_that_is_too_old_is_told_so() -> None:
+    with pytest.raises(HelmSays, match=r"requires kubeVersion: >=1\.32"):
+        render({"policies": {"recordDeciders": False}}, kubernetes="1.31.9")
+
+
+def test_no_value_is_left_out() -> None:
+    """Each leaf of values.yaml has a case, or is part of one, as `resources.limits.memory` is."""
+
+    def leaves(content: Any, path: str = "") -> list[str]:
+        if not isinstance(content, dict) or not content:
+            return [path]
+        return [
+            leaf
+            for key, inner in content.items()
+            for leaf in leaves(inner, f"{path}.{key}".strip("."))
+        ]
+
+    tried = {case.path for case in CASES}
+    content = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert len(leaves(content)) > 50
+    assert [leaf for leaf in leaves(content) if not any(within(leaf, path) for path in tried)] == []
+
+
+def within(leaf: str, path: str) -> bool:
+    return leaf == path or leaf.startswith(f"{path}.")
 
 
 def test_every_value_has_a_case_and_a_description() -> None:

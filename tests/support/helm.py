@@ -2,7 +2,6 @@
 
 import json
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,14 +16,18 @@ RELEASE = "toyrental"
 NAMESPACE = "toyrental-system"
 
 
-def render(values: Json | None = None, chart: Path = CHART) -> list[Json]:
-    """Return the objects that the chart would install with these values. Raises HelmSays."""
-    return list(_rendered(json.dumps(values or {}), chart))
+def render(values: Json | None = None, kubernetes: str = "") -> list[Json]:
+    """Return the objects that the chart would install with these values. Raises HelmSays.
+
+    Into a cluster of the version of Kubernetes that is named, or of ours.
+    """
+    return list(_rendered(json.dumps(values or {}), kubernetes))
 
 
 @cache
-def _rendered(values: str, chart: Path) -> tuple[Json, ...]:
-    said = helm("template", RELEASE, str(chart), f"--namespace={NAMESPACE}", values=values)
+def _rendered(values: str, kubernetes: str) -> tuple[Json, ...]:
+    flags = [f"--namespace={NAMESPACE}"] + ([f"--kube-version={kubernetes}"] if kubernetes else [])
+    said = helm("template", RELEASE, str(CHART), *flags, values=values)
     return tuple(each for each in yaml.load_all(said, Loader=yaml.CSafeLoader) if each)
 
 

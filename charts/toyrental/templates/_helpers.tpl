@@ -40,7 +40,7 @@ labels:
 
 {{/*
 The objects of the files that match `glob`, each with our labels. They are made from crds/ and
-manifests/. With `keep` they outlive the release.
+manifests/. With `keep` they outlive the release; kinds that begin with `without` are left out.
 */}}
 {{- define "toyrental.files" -}}
 {{- $root := .root -}}
@@ -48,12 +48,14 @@ manifests/. With `keep` they outlive the release.
 {{- range $path, $_ := $root.Files.Glob .glob }}
 {{- range splitList "\n---\n" ($root.Files.Get $path) }}
 {{- $object := fromYaml . }}
+{{- if not (and $.without (hasPrefix $.without $object.kind)) }}
 {{- $extra := dict "labels" (include "toyrental.labels" $root | fromYaml) }}
 {{- if $keep }}
 {{- $_ := set $extra "annotations" (dict "helm.sh/resource-policy" "keep") }}
 {{- end }}
 ---
 {{ toYaml (merge (dict "metadata" $extra) $object) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
