@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from toyrental.contexts import Context, Right, rights
+
 Json = dict[str, Any]
 
 ROLES = {
@@ -269,9 +271,62 @@ cluster-admin may do everything.
 """
 
 
+OWN = """\
+## What the operator needs for itself
+
+Each part has a role of its own, `toyrental-rentals` and so on, and `toyrental-operator` is all of
+them together. They grant what is marked, and nothing else. Each mark is a case of
+`tests/api/test_permissions.py`, by its name, such as `rentals-list-toys`: without that permission
+alone, `toyrental run` does not start, and says in a sentence what it may not do. Secrets are for
+the shops to open: the operator starts without, and the gateway or the Payment that names one it may
+not read says so.
+"""
+
+ELECTION = """\
+Where several are run and one leads (`--leader-election`), the role `toyrental-leader-election` adds
+`get`, `create` and `patch` of leases and `create` of events in the namespace of the Lease, and
+there alone.
+"""
+
+_FOR = {
+    "list": "know all there is, at the start and from time to time",
+    "watch": "hear of changes",
+    "get": "read it again before a write that rests on it",
+}
+_FOR_ONE = {
+    ("create", "payments"): "ask for the payment of an order",
+    ("patch", "payments"): "change its method, have money given back, let go of what is settled",
+    ("operate", "payments"): "pass the policy payments-are-the-operators",
+    ("create", "repairtickets"): "send a toy that came back damaged to repair",
+    ("patch", "paymentgateways"): "keep a gateway while Payments need it (a finalizer)",
+    ("operate", "paymentgateways"): "pass the policy lives-are-not-tied-elsewhere",
+    ("get", "secrets"): "read the credentials and payment methods that are named",
+    ("create", "events"): "tell people of each step",
+}
+
+
 def access_reference() -> str:
     """Return the page."""
-    return "\n".join([INTRODUCTION, *_tables()])
+    return "\n".join([INTRODUCTION, *_tables(), OWN, *_own_table(), "", ELECTION])
+
+
+def _own_table() -> Iterator[str]:
+    held = {context: set(rights([context])) for context in Context}
+    yield f"| may | to | {' | '.join(Context)} |"
+    yield "|---" * (2 + len(held)) + "|"
+    for right in sorted(rights(Context), key=lambda right: (right.group, right.resource)):
+        marks = " | ".join("yes" if right in each else "" for each in held.values())
+        yield f"| {right.verb} {right.resource} | {_what_for(right)} | {marks} |"
+
+
+def _what_for(right: Right) -> str:
+    if right.resource.endswith("/status"):
+        return (
+            "pass the policy statuses-are-the-operators"
+            if right.verb == "operate"
+            else "say what is so"
+        )
+    return _FOR_ONE.get((right.verb, right.resource)) or _FOR[right.verb]
 
 
 def _tables() -> Iterator[str]:

@@ -1,8 +1,9 @@
 """The contexts that can run, by themselves or together, and the composition of each."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from toyrental.dashboards.reconciler import DashboardReconciler
 from toyrental.kinds import KINDS
@@ -15,7 +16,7 @@ from toyrental.payments.reconciler import PaymentGatewayReconciler, PaymentRecon
 from toyrental.rentals.reconciler import RentalReconciler
 from toyrental.repairs.reconciler import RepairTicketReconciler
 from toyrental.shared.clock import Clock, exact_now
-from toyrental.shared.resource import Resource
+from toyrental.shared.resource import GROUP, Resource
 from toyrental.stores.reconciler import StoreReconciler, ToyReconciler
 
 
@@ -27,6 +28,14 @@ class Context(StrEnum):
     REPAIRS = "repairs"
     PAYMENTS = "payments"
     DASHBOARDS = "dashboards"
+
+
+class Right(NamedTuple):
+    """What the operator may do: a verb on a resource, such as `toys/status`, of an API group."""
+
+    verb: str
+    resource: str
+    group: str = GROUP
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,39 @@ _WRITES: dict[Context, tuple[str, ...]] = {
     Context.DASHBOARDS: ("Dashboard",),
 }
 
+# What a context reads from the API server itself: what it wrote to when somebody else was faster,
+# and what has to be so before a write that cannot be taken back (`Decision.confirm`).
+_READS_AGAIN: dict[Context, tuple[str, ...]] = {
+    Context.RENTALS: ("Toy", "Rental", "Payment", "RepairTicket"),
+    Context.STORES: ("Store", "Toy", "Rental"),
+    Context.REPAIRS: ("Toy", "RepairTicket"),
+    Context.PAYMENTS: ("Rental", "Payment", "PaymentGateway"),
+    Context.DASHBOARDS: ("Dashboard",),
+}
+
+_TELLS = Right("create", "events", "events.k8s.io")
+
+_BESIDES: dict[Context, tuple[Right, ...]] = {
+    Context.RENTALS: (
+        Right("create", "payments"),
+        Right("patch", "payments"),
+        Right("operate", "payments"),
+        Right("create", "repairtickets"),
+        _TELLS,
+    ),
+    Context.STORES: (_TELLS,),
+    Context.REPAIRS: (_TELLS,),
+    Context.PAYMENTS: (
+        Right("patch", "payments"),
+        Right("operate", "payments"),
+        Right("patch", "paymentgateways"),
+        Right("operate", "paymentgateways"),
+        Right("get", "secrets", ""),
+        _TELLS,
+    ),
+    Context.DASHBOARDS: (),
+}
+
 
 def reconcilers(contexts: Iterable[Context], means: Means) -> list[Reconciler]:
     """Return the reconcilers of these contexts."""
@@ -106,3 +148,21 @@ def kinds_written(contexts: Iterable[Context]) -> tuple[type[Resource], ...]:
     """Return the kinds whose status these contexts write."""
     names = {name for context in contexts for name in _WRITES[context]}
     return tuple(kind for kind in KINDS if kind.SERVED.kind in names)
+
+
+def rights(contexts: Iterable[Context]) -> tuple[Right, ...]:
+    """Return all that these contexts must be allowed to do, and nothing else, each once.
+
+    The roles in manifests/rbac grant just this, and docs/reference/access.md says what for.
+    """
+    return tuple(dict.fromkeys(right for context in contexts for right in _rights(context)))
+
+
+def _rights(context: Context) -> Iterator[Right]:
+    plurals = {kind.SERVED.kind: kind.SERVED.plural for kind in KINDS}
+    for kind in kinds_needed([context]):
+        yield from (Right(verb, kind.SERVED.plural) for verb in ("list", "watch"))
+    yield from (Right("get", plurals[kind]) for kind in _READS_AGAIN[context])
+    for kind in kinds_written([context]):
+        yield from (Right(verb, f"{kind.SERVED.plural}/status") for verb in ("patch", "operate"))
+    yield from _BESIDES[context]

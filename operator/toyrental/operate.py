@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import kopf
 
-from toyrental.contexts import Context, Means, kinds_needed, kinds_written, reconcilers
+from toyrental.contexts import Context, Means, kinds_needed, reconcilers, rights
 from toyrental.kube import connection, metrics
 from toyrental.kube.cache import Cache
 from toyrental.kube.client import Client
@@ -26,12 +26,12 @@ from toyrental.payments.gateways import Gateways
 from toyrental.shared.clock import exact_now, utc_now
 from toyrental.shared.decisions import Event
 from toyrental.shared.metrics import serving
-from toyrental.shared.resource import GROUP, Resource
 
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
 LEASES = "coordination.k8s.io"
+EVENTS = "events.k8s.io"
 
 
 class CannotRun(Exception):
@@ -168,7 +168,7 @@ def _lease(election: ElectionOptions | None, found: kopf.ConnectionInfo) -> tupl
 async def _check(options: Options, lease: tuple[str, str] | None) -> None:
     kinds = kinds_needed(options.contexts)
     async with Client(lambda: connection.find(None), kinds) as client:
-        await check(client, kinds, kinds_written(options.contexts), Scope(options.namespaces))
+        await check(client, options.contexts, Scope(options.namespaces))
         if lease is not None:
             await check_lease(client, *lease)
 
@@ -271,41 +271,31 @@ def _log_unless_closing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]
         loop.default_exception_handler(context)
 
 
-async def check(
-    client: Client,
-    kinds: Iterable[type[Resource]],
-    written: Iterable[type[Resource]],
-    scope: Scope,
-) -> None:
+async def check(client: Client, contexts: Sequence[Context], scope: Scope) -> None:
     """Raise CannotRun where the CRDs or the permissions to work with them are missing."""
-    kinds = tuple(kinds)
     served = await client.served_kinds()
-    missing = [kind.SERVED.kind for kind in kinds if kind.SERVED.kind not in served]
+    kinds = [kind.SERVED.kind for kind in kinds_needed(contexts)]
+    missing = [kind for kind in kinds if kind not in served]
     if missing:
         raise CannotRun(
             f"the API server does not serve {', '.join(missing)};"
             " install the CRDs: kubectl apply --server-side -f crds/"
         )
-    needed = [
-        *((verb, kind.SERVED.plural) for kind in kinds for verb in ("list", "watch")),
-        *(
-            (verb, f"{kind.SERVED.plural}/status")
-            for kind in written
-            for verb in ("patch", "operate")
-        ),
-    ]
-    places = scope.named or (None,)
     refused = [
-        f"{verb} {resource}" + (f" in {place}" if place else "")
-        for place in places
-        for verb, resource in needed
-        if not await client.allowed(verb, GROUP, resource, place)
+        f"{right.verb} {right.resource}" + (f" in {place}" if place else "")
+        for place in scope.named or (None,)
+        for right in rights(contexts)
+        # Which Secrets it may read is the shops' to say, each by its name where they like; one that
+        # is named and may not be read is told of by the gateway or the Payment.
+        if right.resource != "secrets"
+        and not await client.allowed(right.verb, right.group, right.resource, place)
     ]
     if refused:
+        role = f"toyrental-{contexts[0] if len(contexts) == 1 else 'operator'}"
         raise CannotRun(
             f"the operator may not {refused[0]}"
             + (f" (nor {len(refused) - 1} more)" if len(refused) > 1 else "")
-            + "; bind it to the role toyrental-operator: kubectl apply -k manifests/rbac"
+            + f"; bind it to the role {role}: kubectl apply -k manifests/rbac"
         )
 
 
@@ -317,9 +307,13 @@ async def check_lease(client: Client, namespace: str, name: str) -> None:
         for verb, which in needed
         if not await client.allowed(verb, LEASES, "leases", namespace, which)
     ]
-    if refused:
-        raise CannotRun(
-            f"the operator may not {' or '.join(refused)} the Lease {namespace}/{name};"
-            f" bind it to the role toyrental-leader-election in {namespace},"
-            " or run one process without --leader-election"
-        )
+    what = f"{' or '.join(refused)} the Lease {namespace}/{name}"
+    if not refused and not await client.allowed("create", EVENTS, "events", namespace):
+        what = f"create events in {namespace}, to tell who leads"
+    elif not refused:
+        return
+    raise CannotRun(
+        f"the operator may not {what};"
+        f" bind it to the role toyrental-leader-election in {namespace},"
+        " or run one process without --leader-election"
+    )

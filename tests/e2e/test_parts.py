@@ -51,7 +51,8 @@ def parts(cluster: Cluster, own_shop: Shop, tmp_path: Path) -> Iterator[Parts]:
 
 def as_itself(context: str, cluster: Cluster, shop: Shop, directory: Path) -> Cluster:
     """Return the cluster as an account sees it that has the role of a context, and an election."""
-    account = shop.person(context, can("get create patch", "leases"), role=f"toyrental-{context}")
+    election = can("get create patch", "leases"), can("create", "events")
+    account = shop.person(context, *election, role=f"toyrental-{context}")
     kubeconfig = account.api.write_kubeconfig(directory / f"{context}.kubeconfig")
     return replace(cluster, kubeconfig=kubeconfig)
 
