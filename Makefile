@@ -42,6 +42,7 @@ check: $(SYNCED) ## Style, types, who may import whom, and whether generated fil
 test: check ## Everything above, then every test (ARGS="-k line" passes flags to pytest)
 	@$(BIN)/python -m dev.cluster build >/dev/null # minutes, the first time: outside the tests' timeouts
 	@$(BIN)/python -m dev.helm >/dev/null # two more
+	@$(BIN)/python -m dev.etcdutl >/dev/null # half a one
 	$(BIN)/pytest $(ARGS)
 
 bench: $(SYNCED) ## What the operator costs, beside its ceiling (ARGS="--lives 60 --rounds 1", "--settled 10000", --dashboard)

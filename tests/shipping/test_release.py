@@ -5,7 +5,6 @@ operator runs beside the cluster, as the service account that the chart makes an
 that the chart gives it.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,14 +15,12 @@ import pytest
 from dev.cluster import Cluster, ControlPlane, manifests
 from dev.generate.chart import CHART
 from tests.api.schemas import crds
-from tests.e2e.business import DECLINED, Business, soon
+from tests.e2e.business import Business
 from tests.support import Api, Json, Shop
-from tests.support.conditions import settle
 from tests.support.helm import NAMESPACE, RELEASE, helm, render
 from tests.support.manifests import Objects
 from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
-from toyrental.kinds import KINDS
-from toyrental.rentals.models import Rental
+from tests.upgrade import phases
 
 __all__ = ["pytest_runtest_makereport"]
 
@@ -80,21 +77,11 @@ class Release:
         return OperatorProcess(replace(self.cluster, kubeconfig=kubeconfig), directory)
 
 
-def all_of(shop: Shop) -> dict[str, Json]:
-    """Return all that a shop is, but for what the API server notes beside it."""
-    found = {}
-    for kind in KINDS:
-        for each in shop.api.find(kind.SERVED.kind, shop.name):
-            each["metadata"].pop("managedFields", None)
-            found[f"{kind.SERVED.kind} {each['metadata']['name']}"] = each
-    return found
-
-
 def test_a_shop_lives_through_upgrade_uninstall_and_install(
     release: Release, tmp_path: Path
 ) -> None:
     cluster = release.cluster
-    with Api(cluster.kubeconfig) as admin, SimulatorProcess(tmp_path) as simulator:
+    with Api(cluster.kubeconfig) as admin, SimulatorProcess(tmp_path, *phases.FAULTS) as simulator:
         # Given a release of the version before, and its operator
         release.install(release.previous)
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "maple-street"}}
@@ -102,11 +89,11 @@ def test_a_shop_lives_through_upgrade_uninstall_and_install(
         shop = Shop(admin, "maple-street")
         business = Business(shop, simulator)
         with release.operator(tmp_path / "before"):
-            # And a shop with orders in the midst of their lives
-            business.opens()
-            business.registers("bear", "boat", "car", "drum", "engine", "flute", "globe")
-            in_each_phase(business)
-        before = all_of(shop)
+            # And a shop with something in each phase there is
+            phases.open_shop(business)
+            phases.fill(business)
+        before = phases.all_of(business)
+        assert phases.missing(business) == {}
         # When it is upgraded
         release.upgrade()
         # Then the kinds are the new ones
@@ -115,17 +102,17 @@ def test_a_shop_lives_through_upgrade_uninstall_and_install(
             served = admin.get("CustomResourceDefinition", name)["spec"]
             assert served["versions"][0]["schema"] == crd["spec"]["versions"][0]["schema"], name
         # And nothing of the shop has changed
-        assert all_of(shop) == before
+        assert phases.all_of(business) == before
         # And each can be written and deleted, whatever its phase
         for content in before.values():
-            assert_alive(cluster, content)
+            assert_alive(admin, content)
         # And its lives go on
         with release.operator(tmp_path / "after") as operator:
             business.cancels("paid")
             business.order_becomes("paid", "Cancelled")
             business.gets_back("rented")
             assert "forbidden" not in operator.log.lower()
-        before = all_of(shop)
+        before = phases.all_of(business)
         # When it is uninstalled
         said = release.uninstall()
         # Then its own objects are gone, the kinds and the shop are not
@@ -134,7 +121,7 @@ def test_a_shop_lives_through_upgrade_uninstall_and_install(
         for each in Objects(render()).all:
             kept = each["kind"] == "CustomResourceDefinition"
             assert exists(cluster, each) is kept, each["metadata"]
-        assert all_of(shop) == before
+        assert phases.all_of(business) == before
         # When it is installed again
         release.install()
         # Then it takes over what was kept
@@ -142,45 +129,14 @@ def test_a_shop_lives_through_upgrade_uninstall_and_install(
             business.takes_paid_order("anew", toy="boat")
 
 
-def in_each_phase(business: Business) -> None:
-    """Bring orders, toys, payments and a ticket into the phases that last."""
-    business.hands_over("rented", toy="bear")
-    business.takes_paid_order("paid", toy="boat")
-    business.takes_order("waiting", toy="bear")
-    business.takes_order("declined", toy="car", method=DECLINED)
-    business.takes_paid_order("ahead", toy="drum", start=soon(3600))
-    business.approves("ahead")
-    business.hands_over("back", toy="engine")
-    business.returns("back")
-    business.hands_over("damaged", toy="flute")
-    business.gets_back("damaged", "Damaged")
-    business.takes_paid_order("cancelled", toy="globe")
-    business.cancels("cancelled")
-    business.order_becomes("cancelled", "Cancelled")
-    business.takes_paid_order("denied", toy="globe")
-    business.denies("denied")
-    for name, phase in {
-        "waiting": "Pending",
-        "declined": "Reserved",
-        "ahead": "Approved",
-        "back": "Returned",
-        "denied": "Rejected",
-    }.items():
-        business.order_becomes(name, phase)
-    for name in ("cancelled", "denied"):
-        business.paid_back(business.shop.get(Rental, name))
-    settle(lambda: all_of(business.shop).values())
-
-
-def assert_alive(cluster: Cluster, content: Json) -> None:
+def assert_alive(api: Api, content: Json) -> None:
     """Fail unless an object's status can be written and it can be deleted; neither is done."""
     metadata = content["metadata"]
-    one = [content["kind"], metadata["name"], f"--namespace={metadata['namespace']}"]
+    one = content["kind"], metadata["name"], metadata["namespace"]
     conditions = content["status"]["conditions"]
     change = {"status": {"conditions": [each | {"message": "Still so."} for each in conditions]}}
-    written = ["--subresource=status", "--type=merge", f"--patch={json.dumps(change)}"]
-    cluster.run_kubectl("patch", *one, *written, "--dry-run=server")
-    cluster.run_kubectl("delete", *one, "--dry-run=server")
+    api.patch(*one, change, "status", dry_run=True)
+    api.delete(*one, dry_run=True)
 
 
 def exists(cluster: Cluster, content: Json) -> bool:

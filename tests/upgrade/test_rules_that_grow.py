@@ -3,7 +3,7 @@
 The API server forgives an old object a new rule where the part under the rule has not changed, but
 a rule near the root is asked with every write. So whatever is stricter than before is listed here
 with the reason why no old object is held up by it, and `tests/shipping/test_release.py` tries
-objects in the phases that last.
+an object of each phase.
 """
 
 from collections.abc import Callable, Iterator
