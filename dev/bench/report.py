@@ -15,7 +15,8 @@ from .staleness import Staleness
 PEER = "a Go operator"
 PEER_SOURCE = (
     "The Go operator was measured earlier on such a machine: controller-runtime 0.25,\n"
-    "typed, cached, 8 workers, the same life. The aim is twice its CPU and memory."
+    "typed, cached, 8 workers, the same life. The aims are twice its CPU and memory, and 0.9\n"
+    "of its speed, which is 0.81 of the ceiling: it reached 0.9 of that."
 )
 WRITES_A_LIFE = 12
 
@@ -59,7 +60,7 @@ class Lives:
         return [
             Row("lives a second, operator", self.median_of(Arm.OPERATOR, _speed)),
             Row("lives a second, ceiling", self.median_of(Arm.CEILING, _speed)),
-            Row("operator to ceiling", ratio, "", "≥ 0.9", _at_least(ratio, 0.9), "0.9"),
+            Row("operator to ceiling", ratio, "", "≥ 0.81", _at_least(ratio, 0.81), "0.9"),
             Row("ceiling without Events", self.median_of(Arm.BARE_CEILING, _speed)),
             Row("operator to that", self.ratio(Arm.BARE_CEILING, _speed)),
             Row("all CPU, ceiling to operator", _inverse(self.ratio(Arm.CEILING, _all_cpu))),
@@ -73,8 +74,11 @@ class Lives:
                 Row(f"  {process}, {arm}", self.median_of(arm, _cpu_of(process)), "ms")
                 for arm in (Arm.OPERATOR, Arm.CEILING)
             ]
-        busy = self.median_of(Arm.OPERATOR, _others)
-        return [*rows, Row("  cores busy with other work meanwhile", busy)]
+        busy = (
+            Row(f"  cores busy with other work, {arm}", self.median_of(arm, _others))
+            for arm in (Arm.OPERATOR, Arm.CEILING)
+        )
+        return [*rows, *busy]
 
     def _memory(self) -> list[Row]:
         peak = self.median_of(Arm.OPERATOR, lambda f: f.peak_mib or 0.0)

@@ -4,7 +4,6 @@ kopf's own patches open a TLS connection each where many objects change at once,
 resourceVersion; docs/decisions tells what that costs.
 """
 
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +13,7 @@ from typing import Any, Self
 
 import aiohttp
 import kopf
+from pydantic_core import from_json, to_json
 
 from toyrental.kube import errors, metrics
 from toyrental.kube.connection import NoConnection
@@ -229,7 +229,7 @@ class Client:
         headers = self._connection.as_http_headers()
         data = None
         if body is not None:
-            data = json.dumps(body, separators=(",", ":")).encode()
+            data = to_json(body)
             kind = "merge-patch+json" if method == "PATCH" else "json"
             headers["Content-Type"] = f"application/{kind}"
         url = self._connection.server.rstrip("/") + path
@@ -275,7 +275,7 @@ def _leases(namespace: str) -> str:
 async def _content(response: aiohttp.ClientResponse) -> Json:
     """Return the JSON of an answer. Of a refusal, whoever is in between may have sent anything."""
     try:
-        content: Json = json.loads(await response.read())
+        content: Json = from_json(await response.read())
     except ValueError:
         if response.ok:
             raise
