@@ -109,6 +109,17 @@ def cpu_seconds(pid: int) -> float:
     return times.user + times.system
 
 
+def own_cpu_seconds() -> float:
+    """Return the CPU time used so far by this process and by all that it started, ended or not."""
+    me = psutil.Process()
+    ended = me.cpu_times()
+    used = ended.user + ended.system + ended.children_user + ended.children_system
+    for child in me.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            used += cpu_seconds(child.pid)
+    return used
+
+
 def machine_cpu_seconds() -> float:
     """Return the CPU time that all processes of the machine, and its neighbours, have used."""
     times = psutil.cpu_times()

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from dev.bench.payments import report
+from dev.bench.payments.__main__ import app
 from dev.bench.payments.faults import FAULTS, SETTINGS, SUITE, TOLD
 from dev.bench.payments.measure import Figures, _calls_while_open, _to_open
 from dev.bench.payments.relay import Relay
-from dev.bench.payments.watching import Sample, _parsed
+from dev.bench.payments.watching import Orders, Sample, _parsed
 from tests.payments.servers import Scripted, resets, says
 from toyrental.payments.models import CircuitBreaker
 from toyrental.simulator import fault_kinds
@@ -76,6 +78,7 @@ def figures(**changes: object) -> Figures:
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
+        ({"offered": 2, "accepted": 1}, "not accepted"),
         ({"lost": 1}, "lost"),
         ({"charged_twice": 2}, "charged twice"),
         ({"calls_while_open": 3, "probes_allowed": 2}, "probes"),
@@ -102,12 +105,55 @@ async def test_the_relay_passes_what_is_said_and_notes_calls(scripted: Scripted)
         assert (len(relay.charges), len(relay.others)) == (3, 1)
 
 
+def test_the_command_fails_when_what_must_not_be_is_in_its_figures(tmp_path: Path) -> None:
+    """A record has all there is to measure, so that nothing but the verdict is left to do."""
+    record = tmp_path / "figures.jsonl"
+    options = ["--faults", "drop", "--settings", "breaker", "--record", str(record), "--json"]
+    for broken, code in (({}, 0), ({"lost": 1}, 1), ({"calls_while_open": 1}, 1)):
+        measured = figures(seconds=60, rate=20, **broken)
+        record.write_text(json.dumps(measured.as_json()) + "\n")
+        ended = CliRunner().invoke(app, options)
+        assert ended.exit_code == code, ended.output
+        assert ("Broken: drop, breaker" in ended.output) == bool(code)
+
+
+def test_a_machine_that_does_not_keep_up_says_so_by_itself() -> None:
+    fast = figures(when="2026-11-25 15:50", median_before=0.2)
+    slow = figures(when="2026-11-25 16:20", median_before=1.2)
+    assert "kept up in all" in report.told([fast])
+    assert "In 1 of 2 measurements the machine did not keep up" in report.told([fast, slow])
+
+
+def test_only_orders_placed_in_a_span_count() -> None:
+    orders = Orders(placed={"a": 1.0, "b": 2.0, "c": 3.0}, paid={"a": 1.5, "b": 4.0})
+    assert orders.waits(1, 3) == [0.5, 2.0]
+    assert orders.waits(2, 10) == [2.0]
+
+
+def test_the_tables_take_the_place_of_those_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "payments.md"
+    page.write_text(PAGE)
+    monkeypatch.setattr(report, "PAGE", page)
+    found = [figures(when="2026-11-25 15:50", setting=setting) for setting in SETTINGS]
+    report.write(found)
+    once = page.read_text()
+    assert once.count(report.BEGIN) == once.count(report.END) == 1
+    assert once.count("| commit, then drop the answer |") == len(SETTINGS)
+    assert once.partition(report.BEGIN)[0] == PAGE.partition(report.BEGIN)[0]
+    assert once.partition(report.END)[2] == PAGE.partition(report.END)[2]
+    report.write(found)
+    assert page.read_text() == once
+
+
 def test_the_page_has_the_table_and_nobody_was_harmed() -> None:
     """Every row of docs/payments.md: no order lost, none charged twice."""
     rows = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ")]
-    header = rows.index(list(report.COLUMNS))
-    measured = [row for row in rows[header:] if row[0] in TOLD.values()]
-    assert {row[0] for row in measured} <= set(TOLD.values())
-    assert len(measured) >= len(FAULTS)
-    lost, twice = report.COLUMNS.index("lost"), report.COLUMNS.index("charged twice")
+    header = next(row for row in rows if set(report.COLUMNS[:4]) <= set(row))
+    measured = [row for row in rows if row[0] in TOLD.values()]
+    assert {setting.told for setting in SETTINGS.values()} == {
+        line.strip("*").lower() for line in PAGE.splitlines() if line.startswith("**")
+    }
+    lost, twice = header.index("lost"), header.index("charged twice")
     assert {(row[lost], row[twice]) for row in measured} == {("0", "0")}

@@ -5,6 +5,7 @@ weigh on the later ones.
 """
 
 import asyncio
+import math
 import os
 import tempfile
 import time
@@ -14,9 +15,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 
+import aiohttp
 import httpx
 
 from dev.bench import programs, shop
@@ -35,6 +37,9 @@ TOYS = 200
 
 DAYS_APART = 3
 
+KEEPS_UP_SECONDS = 1.0
+"""Within what half of the orders before a fault are paid by a machine that keeps up."""
+
 
 @dataclass(frozen=True)
 class Load:
@@ -52,7 +57,12 @@ class Load:
 
 @dataclass(frozen=True)
 class Figures:
-    """What one measurement showed; times are in seconds."""
+    """What one measurement showed; times are in seconds.
+
+    Waits are from order to paid: `median` and `p99` of all orders placed outside the fault, and of
+    these the medians of those before and of those after it. Orders placed after it while the
+    provider was still left alone are among them.
+    """
 
     fault: str
     setting: str
@@ -70,15 +80,22 @@ class Figures:
     probes_allowed: int
     to_open: float | None
     to_last_deferred: float | None
-    median: float
-    p99: float
+    median: float | None
+    p99: float | None
+    median_before: float | None
+    median_after: float | None
     when: str
-    load_average: float
+    took: float
+    cores: int
+    others: float
+    """How many cores were busy with other work than this, on average."""
 
     @property
     def faults(self) -> list[str]:
         """What must not be, in a sentence each."""
         found = []
+        if self.accepted < self.offered:
+            found.append(f"{self.offered - self.accepted} orders were not accepted")
         if self.lost:
             found.append(f"{self.lost} orders were lost")
         if self.charged_twice:
@@ -89,6 +106,11 @@ class Figures:
             )
         return [f"{self.fault}, {self.setting}: {each}" for each in found]
 
+    @property
+    def kept_up(self) -> bool:
+        """Whether the machine kept up with the orders while nothing was wrong."""
+        return self.median_before is not None and self.median_before <= KEEPS_UP_SECONDS
+
     def as_json(self) -> dict[str, Any]:
         """Return it for machines."""
         return asdict(self)
@@ -96,14 +118,37 @@ class Figures:
 
 def run(fault: str, setting: str, load: Load, on_order: Callable[[], None]) -> Figures:
     """Measure one fault under one setting. Raises BenchError."""
+    use = _Use()
     with tempfile.TemporaryDirectory(prefix="toyrental-bench-") as name:
         folder = Path(name)
         hooks = Hooks.prepare(folder) if is_of_webhooks(fault) else None
         plane = ControlPlane(folder / "plane", ephemeral=True, apply=programs.brought())
         told = () if hooks is None else hooks.of_simulator
         with plane as cluster, programs.faulty_simulator(folder, *told) as provider:
-            one = _Measurement(fault, setting, load, folder, cluster, provider, on_order, hooks)
+            one = _Measurement(
+                fault, setting, load, folder, cluster, provider, on_order, hooks, use
+            )
             return asyncio.run(one.run())
+
+
+class _Use:
+    """How long it takes, and what other work the machine has meanwhile."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._ours = programs.own_cpu_seconds()
+        self._all = programs.machine_cpu_seconds()
+
+    @property
+    def seconds(self) -> float:
+        """The time so far."""
+        return time.monotonic() - self._began
+
+    @property
+    def others(self) -> float:
+        """How many cores were busy with other work, on average."""
+        busy = programs.machine_cpu_seconds() - self._all
+        return max(busy - (programs.own_cpu_seconds() - self._ours), 0.0) / self.seconds
 
 
 @dataclass
@@ -116,6 +161,7 @@ class _Measurement:
     provider: programs.Simulator
     on_order: Callable[[], None]
     hooks: Hooks | None
+    use: _Use
 
     async def run(self) -> Figures:
         (port,) = free(1)
@@ -143,7 +189,7 @@ class _Measurement:
                     ordered = time.monotonic()
                     await self._all_ended(watcher)
                 books = await self._books()
-        return self._figures(watcher, relay, books, (began, ordered))
+                return self._figures(watcher, relay, books, (began, ordered))
 
     def _set_fault(self) -> None:
         third = self.load.seconds / 3
@@ -164,8 +210,9 @@ class _Measurement:
     async def _place(self, api: Api, watcher: Watcher, number: int) -> None:
         name = f"order-{number:05}"
         watcher.orders.placed[name] = time.monotonic()
-        made = await api.create(f"{shop.PLACE}/rentals", _order(name, number))
-        watcher.orders.uids[name] = made["metadata"]["uid"]
+        with suppress(BenchError, aiohttp.ClientError, TimeoutError):  # then it is not accepted
+            made = await api.create(f"{shop.PLACE}/rentals", _order(name, number))
+            watcher.orders.uids[name] = made["metadata"]["uid"]
         self.on_order()
 
     async def _all_ended(self, watcher: Watcher) -> None:
@@ -185,20 +232,16 @@ class _Measurement:
         began, ordered = span
         third = self.load.seconds / 3
         orders, samples = watcher.orders, watcher.samples
-        charged = [charge["rentalUID"] for charge in books["charges"]]
-        lost = set(orders.left) | {
-            name for name in orders.paid if orders.uids.get(name) not in set(charged)
-        }
-        waits = sorted(
-            orders.paid[name] - placed
-            for name, placed in orders.placed.items()
-            if name in orders.paid and not third <= placed - began < 2 * third
-        )
+        charges = [charge["rentalUID"] for charge in books["charges"]]
+        charged = set(charges)
+        unpaid = {name for name, uid in orders.uids.items() if uid not in charged}
+        lost = set(orders.left) | (orders.paid.keys() & unpaid)
+        before = orders.waits(began, began + third)
+        after = orders.waits(began + 2 * third, math.inf)
         put_off = [orders.paid[name] for name in orders.deferred if name in orders.paid]
         calls = _calls_while_open(samples, relay, directly=self.fault == "refuse")
         probes = SETTINGS[self.setting].probes
         tried_again = watcher.half_opened
-        cuts = quantiles(waits, n=100) if len(waits) > 1 else [float("nan")] * 99
         return Figures(
             fault=self.fault,
             setting=self.setting,
@@ -211,17 +254,29 @@ class _Measurement:
             declined=len(orders.declined - orders.paid.keys()),
             deferred=len(orders.deferred),
             lost=len(lost),
-            charged_twice=len(charged) - len(set(charged)),
+            charged_twice=len(charges) - len(charged),
             calls_while_open=sum(calls.values()),
             # A probe that fails ends its spell, so the last spell alone may have them all.
             probes_allowed=sum(n + probes - 1 for n in tried_again.values() if n),
             to_open=_to_open(samples),
             to_last_deferred=max(put_off) - (began + 2 * third) if put_off else None,
-            median=cuts[49],
-            p99=cuts[98],
+            median=_median(before + after),
+            p99=_p99(before + after),
+            median_before=_median(before),
+            median_after=_median(after),
             when=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-            load_average=os.getloadavg()[0],
+            took=self.use.seconds,
+            cores=os.cpu_count() or 1,
+            others=self.use.others,
         )
+
+
+def _median(waits: list[float]) -> float | None:
+    return median(waits) if waits else None
+
+
+def _p99(waits: list[float]) -> float | None:
+    return quantiles(waits, n=100)[98] if len(waits) > 1 else None
 
 
 def _to_open(samples: list[Sample]) -> float | None:

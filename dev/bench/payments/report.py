@@ -1,12 +1,19 @@
-"""The figures as a table: for the terminal, for docs/payments.md, and as JSON."""
+"""The figures as tables: for the terminal, and for docs/payments.md."""
 
 from collections.abc import Sequence
+from statistics import mean
 
 from rich.console import Console
 from rich.table import Table
 
+from dev.cluster.manifests import REPOSITORY
+
 from .faults import SETTINGS, TOLD
-from .measure import Figures
+from .measure import KEEPS_UP_SECONDS, Figures
+
+PAGE = REPOSITORY / "docs" / "payments.md"
+BEGIN = "<!-- begin: what faults do, measured by `make bench-payments` -->\n"
+END = "<!-- end: what faults do -->\n"
 
 COLUMNS = (
     "fault",
@@ -17,8 +24,10 @@ COLUMNS = (
     "calls while open",
     "first failure to open",
     "recovery to last one put off",
-    "p50",
-    "p99",
+    "p50 before it",
+    "p50 after it",
+    "p50 of both",
+    "p99 of both",
 )
 
 WIDE = 150
@@ -40,8 +49,10 @@ def cells(figures: Figures) -> tuple[str, ...]:
         f"{figures.calls_while_open} (≤ {figures.probes_allowed})" if opened else "-",
         _seconds(figures.to_open),
         _seconds(figures.to_last_deferred),
-        f"{figures.median:.2f} s",
-        f"{figures.p99:.2f} s",
+        _seconds(figures.median_before, 2),
+        _seconds(figures.median_after, 2),
+        _seconds(figures.median, 2),
+        _seconds(figures.p99, 2),
     )
 
 
@@ -57,14 +68,46 @@ def show(found: Sequence[Figures]) -> None:
         for each in ours:
             table.add_row(*cells(each))
         console.print(table)
+    console.print(told(found), width=min(console.width, 100))
+
+
+def told(found: Sequence[Figures]) -> str:
+    """Say of which load and which machine the figures are, and what of them cannot be relied on."""
+    one = found[0]
+    days = sorted({each.when.split()[0] for each in found})
+    rates = [each.accepted_a_second for each in found]
+    others = [each.others for each in found]
+    behind = sum(not each.kept_up for each in found)
+    return (
+        f"Measured on {' to '.join(dict.fromkeys([days[0], days[-1]]))}:"
+        f" {one.rate:g} orders a second for {one.seconds:g} s ({min(rates):.1f} to"
+        f" {max(rates):.1f} were accepted), a fault in the middle third, on a machine of"
+        f" {one.cores} cores of which others used {mean(others):.1f} on average, and"
+        f" {max(others):.1f} at most. "
+        + (
+            f"In {behind} of {len(found)} measurements the machine did not keep up: even before the"
+            f" fault half of the orders were paid later than {KEEPS_UP_SECONDS:g} s. Times of these"
+            " tell of the machine; counts hold."
+            if behind
+            else "It kept up in all of them: before the fault half of the orders were paid within"
+            f" {KEEPS_UP_SECONDS:g} s at most."
+        )
+    )
+
+
+def write(found: Sequence[Figures]) -> None:
+    """Put the tables into docs/payments.md, between its marks."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}{markdown(found)}{END}{after}")
 
 
 def markdown(found: Sequence[Figures]) -> str:
     """Return the same tables in Markdown."""
-    lines = []
+    lines = [told(found), ""]
     for setting, ours in _by_setting(found):
-        told = SETTINGS[setting].told
-        lines += [f"**{told[0].upper()}{told[1:]}**", ""]
+        title = SETTINGS[setting].told
+        lines += [f"**{title[0].upper()}{title[1:]}**", ""]
         lines += [_line(COLUMNS), _line(["---"] + ["---:"] * (len(COLUMNS) - 1))]
         lines += [*(_line(cells(each)) for each in ours), ""]
     return "\n".join(lines)
@@ -79,5 +122,5 @@ def _by_setting(found: Sequence[Figures]) -> list[tuple[str, list[Figures]]]:
     return [(name, ours) for name, ours in by_setting if ours]
 
 
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f} s"
+def _seconds(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:.{digits}f} s"

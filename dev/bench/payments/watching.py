@@ -13,6 +13,9 @@ from dev.bench import shop
 from dev.bench.api import Api, Json
 
 SAMPLED_EVERY_SECONDS = 0.1
+SAMPLED = ("toyrental_gateway_circuit", "toyrental_gateway_requests_total")
+"""No other metrics: to gather all, ten times a second, would weigh on the operator."""
+
 FAILED = frozenset({"not_sent", "try_later", "unknown"})
 
 _SAMPLE = re.compile(r"^toyrental_gateway_(circuit|requests_total)\{(.*)\} (\S+)$", re.MULTILINE)
@@ -57,6 +60,14 @@ class Orders:
     def left(self) -> list[str]:
         """Those that were accepted and have not ended yet."""
         return [name for name in self.uids if name not in self.paid and name not in self.declined]
+
+    def waits(self, since: float, until: float) -> list[float]:
+        """Return how long those waited to be paid that were placed in a span of time."""
+        return [
+            self.paid[name] - placed
+            for name, placed in self.placed.items()
+            if name in self.paid and since <= placed < until
+        ]
 
 
 class Watcher:
@@ -127,9 +138,10 @@ class Watcher:
             self._circuits[calls] = now
 
     async def _sample(self) -> None:
+        wanted = [("name[]", name) for name in SAMPLED]
         async with aiohttp.ClientSession() as session:
             while True:
-                async with session.get(self._metrics_url) as answer:
+                async with session.get(self._metrics_url, params=wanted) as answer:
                     text = await answer.text()
                 self.samples.append(_parsed(text, time.monotonic()))
                 await asyncio.sleep(SAMPLED_EVERY_SECONDS)
