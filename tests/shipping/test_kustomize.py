@@ -1,5 +1,6 @@
 """What manifests/ installs is what the chart does, and a real API server takes it."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,22 @@ def test_the_demo_reaches_its_simulator(cluster: Cluster) -> None:
     assert allowed == f"http://{host}:{service['spec']['ports'][0]['port']}"
     assert objects.flags("simulator").keys() <= options("simulator")
     assert objects.container("simulator")["image"].endswith(f":{__version__}")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
+def test_an_image_of_yours_is_named_in_the_overlay_alone(
+    cluster: Cluster, overlay: Path, tmp_path: Path
+) -> None:
+    for folder in ("manifests", "crds"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder)
+    mine = tmp_path / overlay.relative_to(REPOSITORY)
+    text = (mine / "kustomization.yaml").read_text()
+    yours = text.replace("newName: localhost/", "newName: registry.example.com/")
+    (mine / "kustomization.yaml").write_text(yours)
+    made = yaml.load_all(cluster.run_kubectl("kustomize", str(mine)), Loader=yaml.CSafeLoader)
+    objects = Objects(made)
+    images = {objects.container(name)["image"] for name in objects.names("Deployment")}
+    assert images == {f"registry.example.com/toyrental:{__version__}"}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)

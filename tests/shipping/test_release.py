@@ -5,7 +5,9 @@ operator runs beside the cluster, as the service account that the chart makes an
 that the chart gives it.
 """
 
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +15,23 @@ from pathlib import Path
 import pytest
 
 from dev.cluster import Cluster, ControlPlane, manifests
+from dev.cluster.console import plain
+from dev.cluster.manifests import REPOSITORY
 from dev.generate.chart import CHART
+from dev.helm import HELM
 from tests.api.schemas import crds
-from tests.e2e.business import Business
-from tests.support import Api, Json, Shop
+from tests.e2e.business import GATEWAY, Business
+from tests.support import Api, Json, Refused, Shop
 from tests.support.helm import NAMESPACE, RELEASE, helm, render
 from tests.support.manifests import Objects
 from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
 from tests.upgrade import phases
+from toyrental.payments.models import PaymentGateway
+from toyrental.rentals.models import Rental
 
 __all__ = ["pytest_runtest_makereport"]
 
+PAGE = REPOSITORY / "docs" / "how-to" / "platform-engineer.md"
 PREVIOUS = Path(__file__).parents[1] / "upgrade" / "v0.1.0"
 """Kinds and policies as they were in the version before."""
 
@@ -56,12 +64,30 @@ class Release:
         self._helm("install", RELEASE, str(chart), "--create-namespace")
         manifests.wait_for_policies(self.cluster)
 
-    def upgrade(self, chart: Path = CHART) -> None:
-        self._helm("upgrade", RELEASE, str(chart))
+    def upgrade(self, chart: Path = CHART, *flags: str) -> None:
+        self._helm("upgrade", RELEASE, str(chart), *flags)
         manifests.wait_for_policies(self.cluster)
 
     def uninstall(self) -> str:
         return self._helm("uninstall", RELEASE)
+
+    def types(self, command: str) -> None:
+        """Run a line as it stands on a page, from the root of the checkout."""
+        programs = [self.cluster.kubectl.parent, HELM.path(plain()).parent, "/usr/bin", "/bin"]
+        environment = {
+            "HOME": str(self.home),
+            "KUBECONFIG": str(self.cluster.kubeconfig),
+            "PATH": ":".join(map(str, programs)),
+        }
+        answer = subprocess.run(
+            ["bash", "-ec", command],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert answer.returncode == 0, f"{command}\n{answer.stdout}{answer.stderr}"
 
     def _helm(self, *arguments: str) -> str:
         return helm(*arguments, f"--namespace={NAMESPACE}", cluster=self.cluster, home=self.home)
@@ -84,9 +110,9 @@ def test_a_shop_lives_through_upgrade_uninstall_and_install(
     with Api(cluster.kubeconfig) as admin, SimulatorProcess(tmp_path, *phases.FAULTS) as simulator:
         # Given a release of the version before, and its operator
         release.install(release.previous)
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "maple-street"}}
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "oak-street"}}
         admin.create(namespace)
-        shop = Shop(admin, "maple-street")
+        shop = Shop(admin, "oak-street")
         business = Business(shop, simulator)
         with release.operator(tmp_path / "before"):
             # And a shop with something in each phase there is
@@ -122,11 +148,50 @@ def test_a_shop_lives_through_upgrade_uninstall_and_install(
             kept = each["kind"] == "CustomResourceDefinition"
             assert exists(cluster, each) is kept, each["metadata"]
         assert phases.all_of(business) == before
-        # When it is installed again
-        release.install()
-        # Then it takes over what was kept
+        # When it is installed again, and a shop opened, as the page for platform engineers says
+        for command in first_commands():
+            release.types(command)
+        manifests.wait_for_policies(cluster)
+        # Then it takes over what was kept, and the new shop's orders are paid at the simulator
+        opened = Business(Shop(admin, "maple-street"), simulator)
+        endpoint = {"simulator": {"endpoint": simulator.url}}
+        opened.shop.patch(PaymentGateway, GATEWAY, spec=endpoint)
         with release.operator(tmp_path / "again"):
             business.takes_paid_order("anew", toy="boat")
+            opened.order_becomes("mina-bike", "Paid")
+        # When deciders are not recorded, as on Kubernetes before 1.36
+        release.upgrade(CHART, "--set=policies.recordDeciders=false")
+        # Then a client names itself, or nobody, and nobody else
+        assert_deciders_are_who_they_say(shop, "anew", "partiallyrefunded")
+
+
+def first_commands() -> list[str]:
+    """Return what the page says to type on an empty cluster, but for making and pushing an image.
+
+    Nobody can wait for pods where there are no nodes.
+    """
+    _, _, section = PAGE.read_text().partition(
+        "## From an empty cluster to a shop, in five commands\n"
+    )
+    block = re.search(r"(?:^    .+\n)+", section, re.MULTILINE)
+    assert block is not None
+    image, *rest = (line.strip() for line in block[0].splitlines())
+    assert len(rest) == 4
+    assert image.startswith("make image && docker tag ")
+    return [
+        line.replace(" --wait", "").replace("REGISTRY", "registry.example.com") for line in rest
+    ]
+
+
+def assert_deciders_are_who_they_say(shop: Shop, order: str, other: str) -> None:
+    approved = {"decision": "Approved"}
+    with pytest.raises(Refused, match=r"decidedBy says eve, and you are"):
+        shop.patch(Rental, order, spec={"approval": approved | {"decidedBy": "eve"}})
+    me = shop.api.who_am_i()
+    shop.patch(Rental, order, spec={"approval": approved | {"decidedBy": me}})
+    shop.patch(Rental, other, spec={"approval": approved})
+    said = [shop.get_raw(Rental, each)["spec"]["approval"] for each in (order, other)]
+    assert said == [approved | {"decidedBy": me}, approved]
 
 
 def assert_alive(api: Api, content: Json) -> None:

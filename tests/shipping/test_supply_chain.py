@@ -77,8 +77,9 @@ def test_the_image_runs_the_versions_that_were_tested() -> None:
 
 
 def test_the_version_is_nowhere_else_by_hand() -> None:
-    """Where it must be written out (images of kustomizations), it is the one version."""
-    for path in (REPOSITORY / "manifests").rglob("*.yaml"):
+    """Where it must be written out (images of kustomizations, pages), it is the one version."""
+    pages = (REPOSITORY / "docs" / "how-to").glob("*.md")
+    for path in (*(REPOSITORY / "manifests").rglob("*.yaml"), *pages):
         for version in re.findall(r"toyrental:(\d+\.\d+\.\d+\S*)", path.read_text()):
             assert version == __version__, path
 
