@@ -11,6 +11,7 @@ import pytest
 
 from tests.api.schemas import crds, fields
 from tests.support import Json, Refused, Shop, condition
+from toyrental.rentals.models import Rental
 
 API_VERSION = "toyrental.dev/v1alpha1"
 LONG_LABEL = "k" * 318
@@ -179,6 +180,15 @@ TOY_CASES = (
             TOY.note(bookings=[held(1, 1, 3, "Out")]),
             TOY.change(availability="Offered"),
             TOY.note(bookings=[held(1, 1, 3, "Out"), held(2, 4, 5)]),
+        ),
+    ),
+    Case(
+        "Toy.spec.dailyRate",
+        "a day costs at most 2500000000 minor units",
+        refused=(TOY.create(dailyRate=won(2_500_000_001)),),
+        accepted=(
+            TOY.create(dailyRate=won(2_500_000_000)),
+            TOY.change(dailyRate=won(0)),
         ),
     ),
     Case(
@@ -413,6 +423,18 @@ RENTAL_CASES = (
         accepted=(
             RENTAL.create(toyRef=None, toySelector=wants("NotIn", "3", "4")),
             RENTAL.create(name="second", toyRef=None, toySelector=wants("DoesNotExist")),
+        ),
+    ),
+    Case(
+        "Rental.spec.period",
+        "a rental starts between the years 2000 and 2200",
+        refused=tuple(
+            RENTAL.create(period={"days": 1, "startTime": start})
+            for start in ("9999-12-31T23:59:59Z", "1999-12-31T23:59:59Z", "0001-01-01T00:00:00Z")
+        ),
+        accepted=(
+            RENTAL.create(period={"days": 1, "startTime": DAY.format(1)}),
+            RENTAL.create(name="today", period={"days": 365}),
         ),
     ),
     Case(
@@ -750,6 +772,43 @@ def test_rule(shop: Shop, case: Case) -> None:
         assert "no such key" not in refused.value.message, f"{step}: {refused.value}"
     for step in case.accepted:
         step(shop)
+
+
+# What is taken as a start and not understood would be an order that nobody ever looks at.
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2027-01-01t00:00:00z",
+        "2027-01-01 00:00:00Z",
+        "2027-01-01T00:00:60Z",
+        "2027-01-01T24:00:00Z",
+        "2027-01-01T00:00:00+25:00",
+        "2027-01-01T00:00:00+0900",
+        "2000-01-01T00:00:00+14:00",
+        "0000-01-01T00:00:00Z",
+    ],
+)
+def test_an_odd_start_is_refused(shop: Shop, moment: str) -> None:
+    with pytest.raises(Refused) as refused:
+        RENTAL.create(period={"days": 1, "startTime": moment})(shop)
+    assert refused.value.status == 422, refused.value
+    assert "startTime" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("moment", "means"),
+    [
+        ("2027-01-01T00:00:00.123456789Z", "2027-01-01T00:00:00Z"),
+        ("2027-01-01T09:00:00+09:00", "2027-01-01T00:00:00Z"),
+        ("2027-01-01T00:00:00-23:59", "2027-01-01T23:59:00Z"),
+    ],
+)
+def test_a_start_is_understood_in_utc(shop: Shop, moment: str, means: str) -> None:
+    RENTAL.create(period={"days": 1, "startTime": moment})(shop)
+    period = shop.get(Rental, "first").spec.period.model_dump_json(by_alias=True)
+    assert f'"startTime":"{means}"' in period
 
 
 # An order's, a toy's or a payment's whole past must never stand in the way of its keeper: labels,

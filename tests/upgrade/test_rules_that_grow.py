@@ -37,6 +37,17 @@ HARMLESS = {
     "paymentgateways.spec: !has(self.toss) || !has(self.webhookSecretRef)": (
         "webhookSecretRef is new, so nothing that was stored has it"
     ),
+    "rentals.spec.period: !has(self.startTime)"
+    " || (self.startTime >= timestamp('2000-01-01T00:00:00Z')"
+    " && self.startTime < timestamp('2200-01-01T00:00:00Z'))": (
+        "a period never changes, so it is forgiven; no such order was ever served"
+    ),
+    "rentals.spec.period.startTime: pattern": (
+        "a period never changes, so it is forgiven; no such order was ever served"
+    ),
+    "toys.spec.dailyRate: self.minorUnits <= 2500000000": (
+        "a rate is forgiven until it is changed; it is no field near the root"
+    ),
 }
 """Stricter parts, by kind and path, with the reason why nothing stored before is held up."""
 

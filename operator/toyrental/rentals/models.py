@@ -1,6 +1,6 @@
 """The resource of rentals: an order of a toy by a customer, from the order to the inspection."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -126,10 +126,34 @@ class ToySelector(Model):
         )
 
 
+_FIRST_START, _NO_START_FROM = (datetime(year, 1, 1, tzinfo=UTC) for year in (2000, 2200))
+
+StartTime = Annotated[
+    Time,
+    Field(ge=_FIRST_START, lt=_NO_START_FROM),
+    Field(
+        json_schema_extra={
+            # RFC 3339 has more spellings, and the API server's format lets pass what it has not.
+            "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+            r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$",
+        }
+    ),
+]
+"""A start that leaves room for an end: one past the last year would stop the line behind it."""
+
+
 class Period(Model):
     """For how long, and from when."""
 
-    start_time: Time | None = None
+    RULES = (
+        Rule(
+            "!has(self.startTime) || (self.startTime >= timestamp('2000-01-01T00:00:00Z')"
+            " && self.startTime < timestamp('2200-01-01T00:00:00Z'))",
+            "a rental starts between the years 2000 and 2200; correct startTime",
+        ),
+    )
+
+    start_time: StartTime | None = None
     """When the rental starts. Left out: when the toy is handed over, as soon as it can be."""
 
     days: Annotated[int, Field(ge=1, le=365)]

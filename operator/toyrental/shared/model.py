@@ -1,6 +1,6 @@
 """The base of every model, and the marks from which the CRDs' schemas are made."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler
@@ -81,17 +81,26 @@ def bounded_map(*, most: int, longest: int) -> Any:
     return Field(json_schema_extra=extra)
 
 
+def ruled(rule: Rule) -> Any:
+    """Put a rule on a field."""
+    return Field(json_schema_extra={"x-kubernetes-validations": [rule.schema()]})
+
+
 def immutable(what: str) -> Any:
     """Mark a field that never changes once the object exists."""
-    rule = Rule(
-        "self == oldSelf", f"{what} cannot be changed; delete the object and make a new one"
+    return ruled(
+        Rule("self == oldSelf", f"{what} cannot be changed; delete the object and make a new one")
     )
-    return Field(json_schema_extra={"x-kubernetes-validations": [rule.schema()]})
 
 
 def _utc_seconds(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a time needs its zone, as in 2026-01-31T09:00:00Z")
+    if value.utcoffset():
+        try:
+            value = value.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError("a time is between the years 1 and 9999") from error
     return value.replace(microsecond=0) if value.microsecond else value
 
 

@@ -19,6 +19,7 @@ from toyrental.shared.model import (
     Text,
     Time,
     map_list,
+    ruled,
 )
 from toyrental.shared.money import Currency, Money
 from toyrental.shared.resource import KEEPS_STATUS, Column, Resource, Served, Status
@@ -159,7 +160,16 @@ class ToySpec(Model):
     category: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """The shelf it belongs to, such as puzzles."""
 
-    daily_rate: Money
+    daily_rate: Annotated[
+        Money,
+        ruled(
+            Rule(
+                "self.minorUnits <= 2500000000",
+                "a day costs at most 2500000000 minor units, so that a year of them is still an"
+                " amount; correct dailyRate",
+            )
+        ),
+    ]
     """The price of one day, in the shop's currency."""
 
     parts: Annotated[tuple[Part, ...], map_list("name", most=64)] = ()
