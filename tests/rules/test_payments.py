@@ -65,6 +65,7 @@ TIMEOUT = timedelta(seconds=10)
 KEY_LIFE = hours(23)
 TERMS = Terms(TIMEOUT, Capabilities(KEY_LIFE))
 LIVE = an_order().with_status(phase=RentalPhase.RESERVED)
+HANDED_OVER = LIVE.with_status(phase=RentalPhase.RENTED)
 COMPLETED = LIVE.with_status(phase=RentalPhase.COMPLETED)
 CANCELLED = LIVE.with_status(phase=RentalPhase.CANCELLED)
 
@@ -755,6 +756,8 @@ part_back = captured(refund=3_000).with_status(
         pytest.param(refunded, CANCELLED, True, id="refunded"),
         pytest.param(refunded, LIVE, False, id="refunded, and the rental does not know"),
         pytest.param(refunded, None, True, id="refunded, and the rental is gone"),
+        pytest.param(refunded, HANDED_OVER, True, id="refunded, and the customer has the toy"),
+        pytest.param(part_back, HANDED_OVER, False, id="a part went back, and it is not earned"),
         pytest.param(captured(), None, False, id="captured, and the rental is gone"),
         pytest.param(a_payment(), COMPLETED, False, id="never looked at"),
     ],

@@ -64,6 +64,9 @@ An outage of some minutes ends by itself, and most do. It is tried on after that
 """
 
 
+_HANDED_OVER = frozenset({RentalPhase.RENTED, RentalPhase.RETURNED})
+
+
 @dataclass(frozen=True)
 class MethodMissing:
     """The Secret with the payment method cannot be read: nothing was sent."""
@@ -156,6 +159,11 @@ class Situation:
         return self.rental is None or self.rental.deleting or self.rental.settled
 
     @property
+    def handed_over(self) -> bool:
+        """Whether the customer got the toy: the rental asks for no other payment from then on."""
+        return self.rental is not None and self.rental.phase in _HANDED_OVER
+
+    @property
     def due(self) -> bool:
         """Whether the pause since the last try is over."""
         at = self.payment.status.next_attempt_time
@@ -215,16 +223,16 @@ def settle(s: Situation) -> Step | None:
 def _money_settled(s: Situation) -> bool:
     """Tell whether no money is left to move, and none ever will be.
 
-    While its rental lives, a payment that went back stays as well: were it gone, the rental would
-    ask for another one.
+    A payment that went back stays while its rental may still ask for one: were it gone, the rental
+    would ask for another.
     """
     payment = s.payment
     if payment.captured and payment.spec.amount.minor_units == 0:
         return True
-    if not s.rental_ended or payment.status.refund_step is not None or payment.refund_failed:
+    if payment.status.refund_step is not None or payment.refund_failed:
         return False
     if payment.phase in {PaymentPhase.VOIDED, PaymentPhase.REFUNDED}:
-        return True
+        return s.rental_ended or s.handed_over
     earned = s.rental is not None and s.rental.phase is RentalPhase.COMPLETED
     return earned and payment.captured and not payment.refund_outstanding
 
