@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 from dev.cluster import Cluster
-from tests.support import Api, Shop
+from tests.support import Api, Shop, auditlog
 from tests.support.keeper import Keeper, RemoteKeeper
 
 # Tests never fail for being slow: how fast a machine is says nothing about a rule.
@@ -21,6 +21,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("unhurried")
 
 KEEPER = pytest.StashKey[Keeper | RemoteKeeper]()
+VERDICT = pytest.StashKey[auditlog.Verdict]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +32,40 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if keeper := config.stash.get(KEEPER, None):
         keeper.close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hold what the operators of a run did against what they may do, once all workers have ended.
+
+    That something was refused to them fails any run. That they never used something fails a run of
+    the whole suite, in which all went well: of a part nothing can be said.
+    """
+    keeper = session.config.stash[KEEPER]
+    if isinstance(keeper, Keeper) and keeper.audit_log is not None:
+        whole = _is_whole(session.config) and session.exitstatus == pytest.ExitCode.OK
+        verdict = auditlog.verdict(keeper.audit_log, whole=whole)
+        session.config.stash[VERDICT] = verdict
+        if verdict.faults and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Tell whether every test was asked for."""
+    option = config.option
+    chosen = (option.keyword, option.markexpr, option.deselect, option.ignore, option.lf)
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not any(chosen)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    verdict = config.stash.get(VERDICT, None)
+    if verdict is not None and (verdict.faults or verdict.said):
+        terminalreporter.section("the operator's permissions, by the audit log")
+        for line in verdict.faults:
+            terminalreporter.write_line(line, red=True)
+        terminalreporter.write_line(verdict.said)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -13,7 +13,8 @@ class Cluster:
     """How to reach a cluster.
 
     `server` is the API server's URL. `pids` has the process ids of an embedded one by name (etcd,
-    kube-apiserver, kube-controller-manager); it is empty for a cluster that others run.
+    kube-apiserver, kube-controller-manager); it is empty for a cluster that others run. `audit_log`
+    is where an audited embedded one writes down who asked for what.
     """
 
     kind: Literal["embedded", "kind", "existing"]
@@ -22,6 +23,7 @@ class Cluster:
     server: str
     pids: dict[str, int] = field(default_factory=dict)
     kubectl_cache: Path | None = None
+    audit_log: Path | None = None
 
     @property
     def metrics_url(self) -> str:

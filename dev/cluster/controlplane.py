@@ -67,7 +67,8 @@ class ControlPlane:
     however that ends; otherwise it goes on until `stop` is called on the same directory by
     whatever process. `apply` names files, folders or kustomizations that are applied before the
     controllers start, so that the garbage collector knows their kinds from the beginning (it looks
-    for new ones every 30 s). `apiserver_flags` come after the usual ones and win over them.
+    for new ones every 30 s). `apiserver_flags` come after the usual ones and win over them. An
+    `audited` one writes down who asked for what.
     """
 
     def __init__(  # noqa: PLR0913 -- all but one are by name and have a usual value
@@ -77,6 +78,7 @@ class ControlPlane:
         ephemeral: bool = False,
         apply: Sequence[Path] = (),
         apiserver_flags: Sequence[str] = (),
+        audited: bool = False,
         gogc: int = GOGC,
         console: Console | None = None,
     ) -> None:
@@ -84,6 +86,7 @@ class ControlPlane:
         self.ephemeral = ephemeral
         self.apply = apply
         self.apiserver_flags = apiserver_flags
+        self.audited = audited
         self.gogc = gogc
         self.console = console or plain()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -251,6 +254,8 @@ class ControlPlane:
         access = kubeconfig.Access(server, credentials.ca, credentials.administrator_token)
         self._spawn("etcd", flags.etcd(layout, credentials, client, peer), {})
         apiserver = flags.apiserver(credentials, self._etcd_url, secure)
+        if self.audited:
+            apiserver += flags.audit(layout.audit_log)
         self._spawn(
             "kube-apiserver",
             [*apiserver, *self.apiserver_flags],
@@ -327,4 +332,5 @@ class ControlPlane:
             server=status.server or "",
             pids=status.pids,
             kubectl_cache=self.layout.kubectl_cache,
+            audit_log=self.layout.audit_log if self.audited else None,
         )

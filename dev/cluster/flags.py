@@ -5,6 +5,8 @@ from pathlib import Path
 from .certificates import Credentials
 from .layout import Layout
 
+AUDIT_POLICY = Path(__file__).with_name("audit-policy.yaml")
+
 # What the product and its tests need of the cluster; no node ever joins, so the rest would only
 # watch and wait.
 CONTROLLERS = (
@@ -68,6 +70,11 @@ def apiserver(credentials: Credentials, etcd_url: str, port: int) -> list[str]:
         f"--service-account-signing-key-file={credentials.service_accounts_key}",
         "--service-cluster-ip-range=10.0.0.0/24",
     ]
+
+
+def audit(log: Path) -> list[str]:
+    """Return the flags by which an API server writes down who asked for what."""
+    return [f"--audit-policy-file={AUDIT_POLICY}", f"--audit-log-path={log}"]
 
 
 def controller_manager(credentials: Credentials, kubeconfig: Path) -> list[str]:

@@ -44,6 +44,11 @@ class Layout:
         return self.cluster / "logs"
 
     @property
+    def audit_log(self) -> Path:
+        """What was asked of an audited API server, an entry in JSON a line."""
+        return self.cluster / "audit.log"
+
+    @property
     def kubectl_cache(self) -> Path:
         """What kubectl remembers of an API server; in ~/.kube another one's could be found."""
         return self.cluster / "kubectl-cache"

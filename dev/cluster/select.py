@@ -56,19 +56,20 @@ def choose(environment: Mapping[str, str]) -> Choice:
 
 
 @contextlib.contextmanager
-def select_cluster(
+def select_cluster(  # noqa: PLR0913 -- all but one are by name and have a usual value
     state_dir: Path,
     *,
     apply: Sequence[Path] = (),
     apiserver_flags: Sequence[str] = (),
+    audited: bool = False,
     environment: Mapping[str, str] = os.environ,
     console: Console | None = None,
 ) -> Iterator[Cluster]:
     """Give the chosen cluster with `apply` applied, for as long as the context lasts.
 
     An embedded or kind one is made and removed again. An existing one keeps what was applied, and
-    `apiserver_flags` cannot count there: ask `cluster.kind` before relying on them. Raises
-    ClusterError.
+    `apiserver_flags` and `audited` cannot count there: ask `cluster.kind` before relying on them.
+    Raises ClusterError.
     """
     console = console or plain()
     choice = choose(environment)
@@ -78,6 +79,7 @@ def select_cluster(
             ephemeral=True,
             apply=apply,
             apiserver_flags=apiserver_flags,
+            audited=audited,
             console=console,
         )
         with control_plane as cluster:

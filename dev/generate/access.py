@@ -279,7 +279,9 @@ them together. They grant what is marked, and nothing else. Each mark is a case 
 `tests/api/test_permissions.py`, by its name, such as `rentals-list-toys`: without that permission
 alone, `toyrental run` does not start, and says in a sentence what it may not do. Secrets are for
 the shops to open: the operator starts without, and the gateway or the Payment that names one it may
-not read says so.
+not read says so. At the end of a run of the whole suite each role is held against the API server's
+audit log: that it grants what the operator never used, or that the operator was refused anything,
+fails the run.
 """
 
 ELECTION = """\

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from dev.cluster import Cluster
-from tests.e2e.business import Business
+from tests.e2e.business import CHARGED, Business
 from tests.e2e.conftest import check_all
-from tests.support import Shop, can, eventually, objects
+from tests.support import Shop, eventually, objects
 from tests.support.audit import audit
 from tests.support.operator import OperatorProcess, SimulatorProcess
 from toyrental.cli.run import CONTEXTS
@@ -51,8 +51,7 @@ def parts(cluster: Cluster, own_shop: Shop, tmp_path: Path) -> Iterator[Parts]:
 
 def as_itself(context: str, cluster: Cluster, shop: Shop, directory: Path) -> Cluster:
     """Return the cluster as an account sees it that has the role of a context, and an election."""
-    election = can("get create patch", "leases"), can("create", "events")
-    account = shop.person(context, *election, role=f"toyrental-{context}")
+    account = shop.person(context, role=f"toyrental-{context} toyrental-leader-election")
     kubeconfig = account.api.write_kubeconfig(directory / f"{context}.kubeconfig")
     return replace(cluster, kubeconfig=kubeconfig)
 
@@ -110,6 +109,11 @@ def test_n5_five_processes_serve_one_shop_and_each_comes_and_goes_by_itself(
         # When dashboards are down, then everything else goes on
         business.gets_back("second")
         business.toy_becomes("boat", "Available")
+        own_shop.secret("card", {"token": CHARGED})
+        card = {"name": "card", "key": "token"}
+        third = business.takes_paid_order("third", toy="blocks", paymentMethodSecretRef=card)
+        business.cancels("third")
+        business.paid_back(third)
     business.wait(Dashboard, "shop", lambda seen: available(seen) == 4)
 
     # Then nothing is lost, and nothing was done twice

@@ -190,13 +190,13 @@ class Api:
         """Return the API server as somebody sees who may do nothing but what the rules say.
 
         That is a service account in the namespace, with a token of its own, bound to a Role of
-        these rules and to the ClusterRole `role`, if given. The permissions hold on return.
+        these rules and to the ClusterRoles of `role`, if given. The permissions hold on return.
         """
         if rules:
             self.create({**_rbac("Role", name), "rules": list(rules)}, namespace)
             self.create(_binding(name, namespace, "Role", name), namespace)
-        if role:
-            self.create(_binding(name, namespace, "ClusterRole", role), namespace)
+        for each in role.split():
+            self.create(_binding(name, namespace, "ClusterRole", each), namespace)
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
         self.create(account, namespace)
         token = self.request(
@@ -214,6 +214,11 @@ class Api:
             explain=lambda: f"{name} was not given {rules or role}",
         )
         return person
+
+    def bind_everywhere(self, account: str, namespace: str, role: str) -> None:
+        """Bind a service account to a ClusterRole in every namespace."""
+        binding = _binding(account, namespace, "ClusterRole", role)
+        self.create(binding | {"kind": "ClusterRoleBinding"})
 
     def _holds(self, namespace: str, rules: tuple[Json, ...], role: str) -> bool:
         """Tell whether the authorizer knows of all this: it learns of bindings by watching."""
@@ -287,5 +292,5 @@ def _rbac(kind: str, name: str) -> Json:
 def _binding(account: str, namespace: str, kind: str, role: str) -> Json:
     ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role}
     subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
-    name = f"{account}-{kind}".lower()
+    name = f"{account}-{kind}-{role}".lower()
     return {**_rbac("RoleBinding", name), "roleRef": ref, "subjects": [subject]}

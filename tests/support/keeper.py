@@ -13,6 +13,7 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
 from dev.cluster import Cluster, ClusterError, manifests, select_cluster
+from tests.support import accounts
 
 
 class Keeper:
@@ -35,11 +36,21 @@ class Keeper:
         return self._answer
 
     def _start(self) -> Cluster | ClusterError:
-        selected = select_cluster(self._directory / "cluster", apply=manifests.present())
+        selected = select_cluster(
+            self._directory / "cluster", apply=manifests.present(), audited=True
+        )
         try:
-            return self._open.enter_context(selected)
+            cluster = self._open.enter_context(selected)
+            if cluster.kind == "embedded":
+                accounts.make(cluster)
+            return cluster
         except ClusterError as error:
             return error
+
+    @property
+    def audit_log(self) -> Path | None:
+        """Where the API server of this run, if it had one, wrote down who asked for what."""
+        return self._answer.audit_log if isinstance(self._answer, Cluster) else None
 
     def listen(self) -> tuple[str, str]:
         """Answer other processes from now on; return the address and the key to ask with."""

@@ -28,6 +28,7 @@ import httpx
 import pytest
 
 from dev.cluster import Cluster
+from tests.support import accounts
 from tests.support.api import Json
 from tests.support.waiting import TookTooLong, eventually
 from toyrental.rentals.models import Rental
@@ -176,7 +177,8 @@ class DidNotStart(Exception):
 class OperatorProcess(Process):
     """`toyrental run`: only those namespaces and contexts that are given, or all.
 
-    `flags` come last, and so win over the others.
+    It runs as the account of the tests' operators, where the cluster has it: with the operator's
+    roles and no others. `flags` come last, and so win over the others.
     """
 
     def __init__(
@@ -193,7 +195,7 @@ class OperatorProcess(Process):
             name,
             directory,
             "run",
-            f"--kubeconfig={cluster.kubeconfig}",
+            f"--kubeconfig={accounts.kubeconfig(cluster)}",
             f"--gateway-endpoints={gateway_endpoints}",
             "--log-format=json",
             *_list("--namespaces", namespaces),

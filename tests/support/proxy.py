@@ -43,6 +43,7 @@ import yaml
 from aiohttp import web
 
 from dev.cluster import Cluster
+from tests.support import accounts
 
 GROUP = "toyrental.dev"
 WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -187,8 +188,8 @@ class Proxy:
 
     @classmethod
     def to_cluster(cls, cluster: Cluster) -> "Proxy":
-        """Return a proxy to the API server, as the user that its kubeconfig names."""
-        found = connection_of(cluster.kubeconfig)
+        """Return a proxy to the API server, as the account that operators have there."""
+        found = connection_of(accounts.kubeconfig(cluster))
         return cls(found.server, found.as_ssl_context(), **found.as_http_headers())
 
     def __enter__(self) -> Self:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import uvicorn
 
+from toyrental import __version__
 from toyrental.board.app import Settings, build_app
 from toyrental.kinds import KINDS
 from toyrental.kube import connection
@@ -36,7 +37,7 @@ def serve(kubeconfig: Path | None, host: str, port: int, settings: Settings) -> 
 
     def connect(token: str) -> Client:
         as_user = connection.as_user(found, token)
-        return Client(lambda: as_user, KINDS)
+        return Client(lambda: as_user, KINDS, agent=f"toyrental-board/{__version__}")
 
     async def run() -> None:
         closing = asyncio.Event()

@@ -16,7 +16,7 @@ import kopf
 from pydantic_core import from_json, to_json
 
 from toyrental.kube import errors, metrics
-from toyrental.kube.connection import NoConnection
+from toyrental.kube.connection import AGENT, NoConnection
 from toyrental.shared.resource import API_VERSION, GROUP, VERSION, Key, Resource
 
 CONNECTIONS = 16
@@ -29,15 +29,19 @@ Json = dict[str, Any]
 
 
 class Client:
-    """Requests of one API server, as one user.
+    """Requests of one API server, as one user, by a program that calls itself `agent`.
 
     Every method raises an `errors.ApiError` where the API server does not do what was asked.
     """
 
     def __init__(
-        self, connect: Callable[[], kopf.ConnectionInfo], kinds: tuple[type[Resource], ...]
+        self,
+        connect: Callable[[], kopf.ConnectionInfo],
+        kinds: tuple[type[Resource], ...],
+        agent: str = AGENT,
     ) -> None:
         self._connect = connect
+        self._agent = agent
         self._plurals = {kind.SERVED.kind: kind.SERVED.plural for kind in kinds}
         self._connection = connect()
         self._session: aiohttp.ClientSession | None = None
@@ -59,6 +63,7 @@ class Client:
         tls = self._connection.as_ssl_context()
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=tls, keepalive_timeout=60),
+            headers={"User-Agent": self._agent},
             proxy=self._connection.proxy_url,
             trust_env=self._connection.trust_env,
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),

@@ -10,7 +10,12 @@ import aiohttp
 import kopf
 import yaml
 
+from toyrental import __version__
+
 KUBECONFIG = "KUBECONFIG"
+AGENT = f"toyrental-operator/{__version__}"
+"""What the operator is called in the API server's audit log."""
+
 SIGN_IN_AGAIN_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
@@ -98,7 +103,7 @@ class SignIn:
                 logger.warning("the credentials cannot be read, the old ones are tried: %s", error)
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._found.as_ssl_context()),
-            headers=self._found.as_http_headers(),
+            headers={"User-Agent": AGENT, **self._found.as_http_headers()},
             proxy=self._found.proxy_url,
             trust_env=self._found.trust_env,
             middlewares=(self._middleware,),
