@@ -3,6 +3,8 @@
 tests/support says what can be done with them.
 """
 
+import os
+import re
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +21,9 @@ hypothesis.settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("unhurried")
+
+QUICK = re.compile("^tests/(api|docs|kube|payments|rules|simulator)/")
+"""Tests that start no operator."""
 
 KEEPER = pytest.StashKey[Keeper | RemoteKeeper]()
 VERDICT = pytest.StashKey[auditlog.Verdict]()
@@ -72,6 +77,17 @@ def pytest_terminal_summary(
 def pytest_configure_node(node: Any) -> None:
     """Tell a new worker of pytest-xdist whom to ask."""
     node.workerinput["keeper"] = node.config.stash[KEEPER].listen()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run more tests at once than there are cores: those with an operator mostly wait for it."""
+    return (os.cpu_count() or 1) + 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that in the end no worker is alone with it."""
+    items.sort(key=lambda item: QUICK.search(item.nodeid) is not None)
 
 
 @pytest.fixture(scope="session")
