@@ -93,3 +93,29 @@ def test_a_lost_answer_is_found_when_the_provider_tells_and_not_only_when_it_is_
     silent = business.takes_order("silent", toy="kite")
     business.order_becomes("silent", "Paid")
     assert len(business.books(silent).charges) == 1
+
+
+def test_a_refund_that_fails_after_it_was_accepted_does_not_go_unnoticed(
+    business: Business, telling: SimulatorProcess
+) -> None:
+    """R6: Given an order that is cancelled, and a refund that fails later, then all say so."""
+    business.registers("bear")
+    # Given a refund that is accepted, and that the customer's bank sends back
+    goes_wrong(telling, "refundFailure", seconds=2)
+    rental = business.takes_paid_order("order", toy="bear")
+    business.cancels("order")
+    business.payment_becomes(rental, "Refunded", Refunded="True/Refunded", Ready="True")
+    # When the provider tells of it, then the payment does not say any more that it is done
+    failed = business.payment_becomes(
+        rental, "Refunded", Refunded="False/RefundFailed", Ready="False", Stalled="True"
+    )
+    business.told(failed.name, "RefundFailed", "The shop has the money again")
+    assert failed.status.failure is not None
+    assert failed.status.failure.code == "RefundFailed"
+    # And it is as the books say: taken, and not given back; nothing more was sent
+    books = business.books(rental)
+    assert (books.taken, books.given_back) == (9000, 0)
+    assert [refund["status"] for refund in books.refunds] == ["failed"]
+    # And the order is cancelled, and its toy free, all the same
+    business.order_becomes("order", "Cancelled")
+    business.toy_becomes("bear", "Available")

@@ -56,8 +56,8 @@ SUCCESS = {
 
 
 def simulated(question: str, amount: int, currency: str, id_: Any) -> Any:
-    made = {"id": id_, "amount": amount, "currency": currency, "data": []}
-    listed = [{"id": id_, "amount": amount, "currency": currency, "metadata": {"step": "1"}}]
+    made = {"id": id_, "amount": amount, "currency": currency, "status": "succeeded", "data": []}
+    listed = [{**made, "metadata": {"step": "1"}}]
     return made | {"data": listed} if question.startswith("look-up") else made
 
 

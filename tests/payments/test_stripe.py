@@ -306,15 +306,16 @@ async def test_a_payment_is_found_on_a_later_page(
 ) -> None:
     failed = intent(id="pi_0", status="requires_payment_method")
     refunds = [
-        {"id": "re_3", "status": "failed", "metadata": {"step": "3"}},
-        {"id": "re_2", "status": "pending", "metadata": {"step": "2"}},
-        {"id": "re_1", "status": "succeeded", "metadata": {"step": "1"}},
+        {"id": "re_3", "status": "failed", "amount": 50, "metadata": {"step": "3"}},
+        {"id": "re_2", "status": "pending", "amount": 20, "metadata": {"step": "2"}},
+        {"id": "re_1", "status": "succeeded", "amount": 10, "metadata": {"step": "1"}},
         {"id": "re_0", "status": "succeeded", "metadata": {}},
     ]
     lists(scripted, [*others(150), failed, intent()], refunds)
     since = datetime(2026, 3, 1, 9, tzinfo=UTC)
     found = await stripe.look_up(replace(inquiry_of(CHARGE), since=since))
-    assert found == Found("pi_1", 15000, frozenset({1}), frozenset({2}), frozenset({3}))
+    steps = frozenset({1}), frozenset({2}), frozenset({3})
+    assert found == Found("pi_1", 15000, *steps, failed_minor_units=50)
     gte = {asked.query["created[gte]"] for asked in scripted.asked if "created[gte]" in asked.query}
     assert gte == {str(int((since - timedelta(hours=1)).timestamp()))}
 

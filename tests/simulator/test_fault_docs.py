@@ -61,7 +61,7 @@ def test_every_fault_in_the_examples_is_one() -> None:
     examples = re.findall(r"'(\{\"kind\".*?\})'", PAGE) + re.findall(
         r"'(\{\"kind\".*?\})'", help_text
     )
-    assert len(examples) == 7
+    assert len(examples) == 8
     for example in examples:
         shown = parse(example).model_dump(mode="json", exclude_unset=True)
         assert shown == json.loads(example)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.simulator.conftest import Start
 from tests.simulator.running import Running, charge_of, error_of, metadata
+from tests.support import eventually
 from toyrental.simulator.tokens import DECLINES
 
 
@@ -378,3 +379,33 @@ def test_nothing_that_was_meant_to_go_wrong_is_a_bug(faulty: Running) -> None:
     assert "Traceback" not in log
     assert "bug" not in log
     assert "pm_card" not in log
+
+
+def test_a_refund_that_was_accepted_fails_later_and_can_be_made_anew(faulty: Running) -> None:
+    # Given a provider that accepts the next refund, and will fail to carry it out
+    faulty.set_fault("refundFailure", seconds=0.2, first="pending", times=1)
+    charge = faulty.charge("c").json()["id"]
+    # When money is to go back, then it is accepted
+    refund = faulty.refund("r1", charge, 15000).json()
+    assert refund["status"] == "pending"
+    # And fails: look-up says so, the ledger too, and the money is with the shop again
+    eventually(lambda: faulty.ledger()["charges"][0]["amountRefunded"] == 0, within=10)
+    [found] = faulty.client.get("/v1/refunds", params={"charge": charge}).json()["data"]
+    assert found == refund | {"status": "failed"}
+    assert [entry["status"] for entry in faulty.ledger()["refunds"]] == ["failed"]
+    # And the same key gets its first answer, whereas another one moves money
+    assert faulty.refund("r1", charge, 15000).json() == refund
+    assert faulty.refund("r2", charge, 15000).json()["status"] == "succeeded"
+    assert faulty.struck() == [1]
+
+
+def test_a_refund_fails_at_its_time_although_the_simulator_was_killed(start: Start) -> None:
+    # Given a refund that will fail
+    simulator = start('--fault={"kind": "refundFailure", "seconds": 1}')
+    charge = simulator.charge("c").json()["id"]
+    assert simulator.refund("r", charge, 5000).json()["status"] == "succeeded"
+    # When the simulator is killed before, and comes back without that fault
+    simulator.kill()
+    again = start()
+    # Then it fails nonetheless
+    eventually(lambda: again.ledger()["refunds"][0]["status"] == "failed", within=10)

@@ -21,8 +21,8 @@ from hypothesis.stateful import (
 
 from toyrental.simulator.answers import Answer, RefusedError
 from toyrental.simulator.ledger import Ledger
-from toyrental.simulator.models import ChargeRequest, Metadata, RefundRequest
-from toyrental.simulator.provider import Provider, Reply
+from toyrental.simulator.models import ChargeRequest, Metadata, RefundRequest, RefundStatus
+from toyrental.simulator.provider import NORMAL, Conduct, LateFailure, Provider, Reply
 
 Request = ChargeRequest | RefundRequest
 
@@ -39,6 +39,16 @@ CHARGES = st.builds(
 )
 
 
+class Failing(Conduct):
+    """Has a refund fail so many seconds later."""
+
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+
+    def late_failure(self) -> LateFailure:
+        return LateFailure(RefundStatus.SUCCEEDED, self._seconds)
+
+
 class Books(RuleBasedStateMachine):
     """The provider beside a model of it: the answer each key has, and what each charge holds."""
 
@@ -48,15 +58,17 @@ class Books(RuleBasedStateMachine):
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
         self.path = str(Path(self.directory.name) / "ledger.db")
+        self.now = 1_800_000_000
         self.open()
         self.answers: dict[str, tuple[Request, Answer]] = {}
         self.taken: dict[str, int] = {}
         self.given_back: dict[str, int] = {}
+        self.failing: list[tuple[int, str, int]] = []
         self.declined = 0
 
     def open(self) -> None:
         self.ledger = Ledger.open(self.path)
-        self.provider = Provider(self.ledger, clock=lambda: 1_800_000_000)
+        self.provider = Provider(self.ledger, clock=lambda: self.now)
 
     def teardown(self) -> None:
         self.ledger.close()
@@ -77,15 +89,18 @@ class Books(RuleBasedStateMachine):
         self.given_back[charge_id] = 0
         return charge_id
 
-    @rule(key=KEYS, charge=charges, amount=AMOUNTS)
-    def refund(self, key: str, charge: str, amount: int) -> None:
+    @rule(key=KEYS, charge=charges, amount=AMOUNTS, fails=st.none() | st.integers(0, 2))
+    def refund(self, key: str, charge: str, amount: int, fails: int | None) -> None:
         request = RefundRequest(charge=charge, amount=amount, metadata=METADATA)
-        answer = self._ask(key, request, lambda: self.provider.refund(key, request))
+        conduct = NORMAL if fails is None else Failing(fails)
+        answer = self._ask(key, request, lambda: self.provider.refund(key, request, conduct))
         if answer is None:
             return
         if amount <= self.taken[charge] - self.given_back[charge]:
             assert answer.status == 200
             self.given_back[charge] += amount
+            if fails is not None:
+                self.failing.append((self.now + fails, charge, amount))
         else:
             assert answer.status == 400
 
@@ -97,6 +112,17 @@ class Books(RuleBasedStateMachine):
     def refund_cut_short(self, key: str, charge: str) -> None:
         request = RefundRequest(charge=charge, amount=1, metadata=METADATA)
         self._cut_short(key, lambda: self.provider.refund(key, request))
+
+    @rule()
+    def time_passes(self) -> None:
+        self.now += 1
+        due = [refund for refund in self.failing if refund[0] <= self.now]
+        self.failing = [refund for refund in self.failing if refund[0] > self.now]
+        assert sorted(refund.amount for refund in self.provider.fail_due()) == sorted(
+            amount for _, _, amount in due
+        )
+        for _, charge, amount in due:
+            self.given_back[charge] -= amount
 
     @rule()
     def restart(self) -> None:
@@ -114,7 +140,10 @@ class Books(RuleBasedStateMachine):
     def refunds_add_up(self) -> None:
         for charge in self.taken:
             refunds = self.ledger.refunds(charge=charge)
-            assert sum(refund.amount for refund in refunds) == self.given_back[charge]
+            assert (
+                sum(refund.amount for refund in refunds if refund.status is not RefundStatus.FAILED)
+                == self.given_back[charge]
+            )
 
     @invariant()
     def a_key_moved_money_at_most_once(self) -> None:

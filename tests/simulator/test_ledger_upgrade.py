@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulator.conftest import Start
+from tests.support import eventually
 
 # The schema as the first version made it, and what it recorded for a charge with a refund.
 VERSION_1 = """
@@ -93,3 +94,44 @@ def test_a_ledger_of_version_1_keeps_its_money_its_keys_and_its_rules(
     # And the next start finds nothing left to do
     simulator.kill()
     assert len(start().ledger()["refunds"]) == 2
+
+
+# The refunds of version 2, and one of them: all else is as it is today.
+VERSION_2 = """
+DROP TABLE refunds;
+CREATE TABLE refunds (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    idempotency_key TEXT NOT NULL,
+    key_life INTEGER NOT NULL,
+    charge TEXT NOT NULL REFERENCES charges (id),
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    currency TEXT NOT NULL,
+    payment_uid TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    created REAL NOT NULL,
+    UNIQUE (idempotency_key, key_life)
+);
+PRAGMA user_version = 2;
+INSERT INTO charges VALUES (1, 'ch_1', 'c', 1, 15000, 5000, 'KRW', NULL, 'payment-1',
+    '{"paymentUID":"payment-1","rentalUID":"rental-1"}', 1795383300);
+INSERT INTO refunds VALUES (1, 're_1', 'r', 1, 'ch_1', 5000, 'KRW', 'payment-1',
+    '{"paymentUID":"payment-1","rentalUID":"rental-1"}', 1795383301);
+"""
+
+
+def test_a_ledger_of_version_2_knows_of_refunds_that_fail(start: Start, tmp_path: Path) -> None:
+    # Given a ledger of the second version, which knew refunds that succeed, and no others
+    start().kill()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as old:
+        old.executescript(VERSION_2)
+    # When a simulator of today opens it
+    simulator = start("--admin-port=0")
+    # Then its refund succeeded, and another one can fail
+    assert [(e["id"], e["status"]) for e in simulator.ledger()["refunds"]] == [
+        ("re_1", "succeeded")
+    ]
+    simulator.set_fault("refundFailure", seconds=0)
+    simulator.refund("r2", "ch_1", 10000)
+    eventually(lambda: simulator.ledger()["refunds"][0]["status"] == "failed", within=10)
+    assert simulator.ledger()["charges"][0]["amountRefunded"] == 5000

@@ -108,6 +108,17 @@ def test_what_happens_to_money_is_told_in_order(telling: Running, receiver: Rece
     assert len(receiver.got) == 3
 
 
+def test_a_refund_that_fails_is_told_of(telling: Running, receiver: Receiver) -> None:
+    # Given a refund that fails after it was accepted
+    telling.set_fault("refundFailure", seconds=0.1)
+    charge = telling.charge("c").json()["id"]
+    refund = telling.refund("r", charge, 5000).json()
+    # Then that is told last, with the refund
+    events = receiver.events(3)
+    assert [e["type"] for e in events] == ["charge.succeeded", "charge.refunded", "refund.failed"]
+    assert events[2]["data"]["object"] == refund | {"status": "failed"}
+
+
 def test_webhooks_are_signed_as_stripe_signs_them(telling: Running, receiver: Receiver) -> None:
     pay(telling, "p")
     receiver.events(1)

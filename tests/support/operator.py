@@ -268,8 +268,8 @@ class Ledger(NamedTuple):
 
     @property
     def given_back(self) -> int:
-        """How much was given back in all, in minor units."""
-        return sum(refund["amount"] for refund in self.refunds)
+        """How much was given back in all, in minor units: what failed was not."""
+        return sum(refund["amount"] for refund in self.refunds if refund["status"] != "failed")
 
 
 def records(log: str) -> list[Json]:

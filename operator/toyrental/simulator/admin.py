@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from toyrental.simulator import answers, wire
 from toyrental.simulator.answers import RefusedError
-from toyrental.simulator.app import Books
+from toyrental.simulator.books import Books
 from toyrental.simulator.fault_kinds import FaultInvalidError, parse
 from toyrental.simulator.faults import Faults
 from toyrental.simulator.models import Model

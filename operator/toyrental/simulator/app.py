@@ -4,12 +4,10 @@ Requests are served by asyncio; the ledger is used by one thread of its own, one
 other, so that waiting for the disk never keeps another request from being read or answered.
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple
 
 import structlog
 from starlette.applications import Starlette
@@ -18,6 +16,8 @@ from starlette.responses import Response
 
 from toyrental.simulator import answers, events, wire
 from toyrental.simulator.answers import Answer, RefusedError
+from toyrental.simulator.books import Books
+from toyrental.simulator.failures import Failures
 from toyrental.simulator.fault_kinds import Facts, Operation
 from toyrental.simulator.injection import Injector
 from toyrental.simulator.keys import ApiKeys
@@ -37,22 +37,7 @@ _DIRECTORY = (
     "/healthz."
 )
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-
-class Books(NamedTuple):
-    """An open ledger, and the one thread that may use it."""
-
-    ledger: Ledger
-    thread: Executor
-
-    async def use(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Do some work with the ledger, on its thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.thread, lambda: work(*args, **kwargs))
 
 
 class Shape(NamedTuple):
@@ -66,9 +51,9 @@ class Shape(NamedTuple):
     """Sends events to whoever listens."""
 
 
-def build_app(books: Books, injector: Injector, shape: Shape) -> Starlette:
+def build_app(books: Books, injector: Injector, shape: Shape, failures: Failures) -> Starlette:
     """Make the ASGI application."""
-    api = _Api(books, injector, shape)
+    api = _Api(books, injector, shape, failures)
     routes = [
         wire.route("/v1/charges", GET=api.list_charges, POST=api.create_charge),
         wire.route("/v1/charges/{id}", GET=api.get_charge),
@@ -81,8 +66,9 @@ def build_app(books: Books, injector: Injector, shape: Shape) -> Starlette:
 
 
 class _Api:
-    def __init__(self, books: Books, injector: Injector, shape: Shape) -> None:
+    def __init__(self, books: Books, injector: Injector, shape: Shape, failures: Failures) -> None:
         self._books = books
+        self._failures = failures
         self._provider = Provider(books.ledger)
         self._injector = injector
         self._shape = shape
@@ -113,6 +99,7 @@ class _Api:
             reply = await self._books.use(self._provider.refund, key, asked, conduct)
             _log.info("refund", **_told(reply, key, asked))
             await self._tell_of_refund(reply, asked, facts)
+            self._failures.look()
             return _reply_response(reply)
 
         with self._in_hand(key):

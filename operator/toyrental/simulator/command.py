@@ -119,7 +119,8 @@ def simulator(  # noqa: PLR0913, PLR0917 # one an option
         typer.Option(
             envvar="TOYRENTAL_SIMULATOR_WEBHOOK_URL",
             metavar="URL",
-            help="POST signed events (charge.succeeded, charge.failed, charge.refunded) there.",
+            help="POST signed events (charge.succeeded, charge.failed, charge.refunded, "
+            "refund.failed) there.",
         ),
     ] = None,
     webhook_secret_file: Annotated[
@@ -148,14 +149,14 @@ def simulator(  # noqa: PLR0913, PLR0917 # one an option
     hand and exits with 0; a port in use or an unusable ledger exits with 1.
 
     Faults make it fail as real ones do, on chosen requests: slow, declined, rate limited, out of
-    service, refusing connections, forgetting keys, or charging and then dropping the answer. Set
-    them by the admin API: `--admin-port 8791`, then
+    service, refusing connections, forgetting keys, failing refunds after they were accepted, or
+    charging and then dropping the answer. Set them by the admin API: `--admin-port 8791`, then
     `curl localhost:8791/faults --json '{"kind": "drop", "operations": ["charge"], "times": 1}'`;
     GET /faults tells how often each struck, DELETE /faults ends them all. Or start with them:
     `--fault '{"kind": "latency", "fixed": 2}'`. The kinds, in the order in which they strike:
-    refuse, latency, outage, reset, rateLimit, error, keyExpiry, decline, lookupLag, drop, garble,
-    trickle, webhookLoss, webhookDelay, webhookReorder, webhookDuplicate. docs/how-to/simulator.md
-    tells all about them.
+    refuse, latency, outage, reset, rateLimit, error, keyExpiry, decline, refundFailure, lookupLag,
+    drop, garble, trickle, webhookLoss, webhookDelay, webhookReorder, webhookDuplicate.
+    docs/how-to/simulator.md tells all about them.
     """
     # Imported here because the server takes a while to import and other commands do not need it.
     from toyrental.simulator.server import CannotStartError, Settings, serve  # noqa: PLC0415

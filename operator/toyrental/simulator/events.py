@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from toyrental.simulator import answers
 from toyrental.simulator.answers import Answer
-from toyrental.simulator.models import Charge, ChargeRequest
+from toyrental.simulator.models import Charge, ChargeRequest, Refund
 
 
 class Event(NamedTuple):
@@ -44,6 +44,11 @@ def declined(request: ChargeRequest, answer: Answer) -> Event:
 def refunded(charge: Charge) -> Event:
     """Tell that money of a charge was given back; the charge says how much by now."""
     return _event("charge.refunded", charge.resource())
+
+
+def refund_failed(refund: Refund) -> Event:
+    """Tell that a refund failed after it was accepted."""
+    return _event("refund.failed", refund.resource())
 
 
 def _event(kind: str, resource: dict[str, Any]) -> Event:

@@ -234,6 +234,16 @@ class Decline(Drawn):
         return self
 
 
+class RefundFailure(Drawn):
+    """A refund fails some seconds after it was accepted, and the shop has the money again."""
+
+    strikes: ClassVar[tuple[Operation, ...]] = (Operation.REFUND,)
+
+    kind: Literal["refundFailure"]
+    seconds: Seconds = 5
+    first: Literal["succeeded", "pending"] = "succeeded"
+
+
 class LookupLag(Drawn):
     """Look-up does not find charges and refunds until they are some seconds old."""
 
@@ -316,6 +326,7 @@ _ORDER: tuple[type[Fault], ...] = (
     Error,
     KeyExpiry,
     Decline,
+    RefundFailure,
     LookupLag,
     Drop,
     Garble,

@@ -28,12 +28,14 @@ from toyrental.simulator.fault_kinds import (
     LookupLag,
     Outage,
     RateLimit,
+    RefundFailure,
     Reset,
     Trickle,
     When,
 )
 from toyrental.simulator.faults import Faults
-from toyrental.simulator.provider import NORMAL, Conduct
+from toyrental.simulator.models import RefundStatus
+from toyrental.simulator.provider import NORMAL, Conduct, LateFailure
 from toyrental.simulator.tokens import DECLINES, CardDecline
 
 TRANSPORT = "transport"
@@ -136,6 +138,11 @@ class _Turn(Conduct):
     def decline(self) -> CardDecline | None:
         for fault in self._faults.strike(Decline, self._facts):
             return DECLINES[fault.definition.decline_code]
+        return None
+
+    def late_failure(self) -> LateFailure | None:
+        for fault in self._faults.strike(RefundFailure, self._facts):
+            return LateFailure(RefundStatus(fault.definition.first), fault.definition.seconds)
         return None
 
     def hides(self, age: float) -> bool:

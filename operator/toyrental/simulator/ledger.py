@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 from toyrental.simulator.answers import Answer
-from toyrental.simulator.models import Charge, Decline, Metadata, Refund
+from toyrental.simulator.models import Charge, Decline, Metadata, Refund, RefundStatus
 
 # Marks the file as ours ("TOYL"), so that another program's database is never written to.
 _APPLICATION_ID = 0x544F594C
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _BUSY_SECONDS = 5.0
 _SCHEMA = (
     """
@@ -59,6 +59,9 @@ _SCHEMA = (
         payment_uid TEXT NOT NULL,
         metadata TEXT NOT NULL,
         created REAL NOT NULL,
+        status TEXT NOT NULL DEFAULT 'succeeded'
+            CHECK (status IN ('pending', 'succeeded', 'failed')),
+        fails REAL,
         UNIQUE (idempotency_key, key_life)
     )
     """,
@@ -90,6 +93,14 @@ _COPIED = {
     "declines": "seq, idempotency_key, amount, currency, payment_uid, rental_uid, code,"
     " decline_code, created",
 }
+# Version 2 knew no refund that fails after it was accepted.
+_FROM_VERSION_2 = (
+    """
+    ALTER TABLE refunds ADD COLUMN status TEXT NOT NULL DEFAULT 'succeeded'
+        CHECK (status IN ('pending', 'succeeded', 'failed'))
+    """,
+    "ALTER TABLE refunds ADD COLUMN fails REAL",
+)
 _INDICES = ("charges_by_payment", "refunds_by_charge", "refunds_by_payment")
 
 
@@ -221,7 +232,8 @@ class Ledger:
         )
         self._connection.execute(
             "INSERT INTO refunds (id, idempotency_key, key_life, charge, amount, currency,"
-            " payment_uid, metadata, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " payment_uid, metadata, created, status, fails)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 refund.id,
                 refund.idempotency_key,
@@ -232,8 +244,26 @@ class Ledger:
                 refund.metadata.payment_uid,
                 refund.metadata.model_dump_json(),
                 refund.created,
+                refund.status.value,
+                refund.fails,
             ),
         )
+
+    def fail_refund(self, refund: Refund) -> None:
+        """Record that a refund failed after all: the shop has its money again."""
+        self._connection.execute("UPDATE refunds SET status = 'failed' WHERE id = ?", (refund.id,))
+        self._connection.execute(
+            "UPDATE charges SET amount_refunded = amount_refunded - ? WHERE id = ?",
+            (refund.amount, refund.charge),
+        )
+
+    def failing(self) -> list[Refund]:
+        """List the refunds that will fail and have not yet, the next one first."""
+        rows = self._connection.execute(
+            "SELECT * FROM refunds WHERE fails IS NOT NULL AND status != 'failed'"
+            " ORDER BY fails, seq"
+        )
+        return [_refund(row) for row in rows]
 
     def add_decline(self, decline: Decline) -> None:
         """Record that a card said no."""
@@ -307,8 +337,10 @@ class Ledger:
         with self.transaction():
             if self._pragma("application_id") != _APPLICATION_ID:
                 self._create()
+            elif self._pragma("user_version") == 1:
+                self._upgrade_from_1()
             elif self._pragma("user_version") != _SCHEMA_VERSION:
-                self._upgrade()
+                self._upgrade_from_2()
         # From here on: while tables are made anew, a reference may hang in the air.
         self._connection.execute("PRAGMA foreign_keys = ON")
 
@@ -331,7 +363,12 @@ class Ledger:
         self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
-    def _upgrade(self) -> None:
+    def _upgrade_from_2(self) -> None:
+        for statement in _FROM_VERSION_2:
+            self._connection.execute(statement)
+        self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
+    def _upgrade_from_1(self) -> None:
         # The words of SQL are constants of this module.
         for index in _INDICES:
             self._connection.execute(f"DROP INDEX {index}")
@@ -386,6 +423,8 @@ def _refund(row: sqlite3.Row) -> Refund:
         currency=row["currency"],
         metadata=Metadata.model_validate_json(row["metadata"]),
         created=row["created"],
+        status=RefundStatus(row["status"]),
+        fails=row["fails"],
     )
 
 

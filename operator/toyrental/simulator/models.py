@@ -4,6 +4,7 @@ Amounts are integers in the currency's minor units (KRW has no decimals, so 1500
 times are seconds since 1970 (UTC), shown whole, as payment providers give them. JSON is camelCase.
 """
 
+from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -127,8 +128,16 @@ class Charge(Model):
         }
 
 
+class RefundStatus(StrEnum):
+    """How a refund stands, in Stripe's words."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
 class Refund(Model):
-    """Money of a charge that was given back."""
+    """Money of a charge that was given back, unless it failed."""
 
     id: str
     idempotency_key: str
@@ -138,13 +147,16 @@ class Refund(Model):
     currency: str
     metadata: Metadata
     created: float
+    status: RefundStatus = RefundStatus.SUCCEEDED
+    fails: float | None = None
+    """When it fails; never, unless a fault said so."""
 
     def resource(self) -> dict[str, Any]:
         """Give the refund as the API shows it."""
         return {
             "id": self.id,
             "object": "refund",
-            "status": "succeeded",
+            "status": self.status.value,
             "charge": self.charge,
             "amount": self.amount,
             "currency": self.currency,
@@ -162,6 +174,7 @@ class Refund(Model):
             "currency": self.currency,
             "paymentUID": self.metadata.payment_uid,
             "rentalUID": self.metadata.rental_uid,
+            "status": self.status.value,
             "created": int(self.created),
         }
 

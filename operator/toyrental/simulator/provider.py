@@ -17,6 +17,7 @@ from toyrental.simulator.models import (
     Refund,
     RefundQuery,
     RefundRequest,
+    RefundStatus,
 )
 from toyrental.simulator.tokens import OUTCOMES, CardDecline
 
@@ -35,6 +36,13 @@ class KeyLife(NamedTuple):
     number: int
 
 
+class LateFailure(NamedTuple):
+    """How a refund fails after it was accepted: how it stands until then, and for how long."""
+
+    first: RefundStatus
+    seconds: float
+
+
 class Conduct:
     """How the provider conducts itself in one request: here, as it should.
 
@@ -47,6 +55,10 @@ class Conduct:
 
     def decline(self) -> CardDecline | None:
         """Decline a charge whose card would pay."""
+        return None
+
+    def late_failure(self) -> LateFailure | None:
+        """Have a refund that can be made fail later."""
         return None
 
     def hides(self, age: float) -> bool:  # noqa: ARG002
@@ -84,7 +96,21 @@ class Provider:
         Raises `RefusedError` for a key used with other parameters.
         """
         asked = _asked("refund", request.model_dump())
-        return self._once(key, asked, conduct, lambda life: self._give_back(life, request))
+        return self._once(key, asked, conduct, lambda life: self._give_back(life, request, conduct))
+
+    def fail_due(self) -> list[Refund]:
+        """Have those refunds fail whose time has come, and give them."""
+        now = self._clock()
+        with self._ledger.transaction():
+            due = [refund for refund in self._ledger.failing() if (refund.fails or 0.0) <= now]
+            for refund in due:
+                self._ledger.fail_refund(refund)
+        return [refund.model_copy(update={"status": RefundStatus.FAILED}) for refund in due]
+
+    def seconds_to_failure(self) -> float | None:
+        """Tell in how many seconds the next refund fails; None when none will."""
+        failing = self._ledger.failing()
+        return max((failing[0].fails or 0.0) - self._clock(), 0.0) if failing else None
 
     def find_charge(self, charge_id: str, conduct: Conduct = NORMAL) -> Charge | None:
         """Look a charge up by its id."""
@@ -165,13 +191,14 @@ class Provider:
         )
         return answers.declined(decline)
 
-    def _give_back(self, life: KeyLife, request: RefundRequest) -> Answer:
+    def _give_back(self, life: KeyLife, request: RefundRequest, conduct: Conduct) -> Answer:
         charge = self._ledger.charge(request.charge)
         if charge is None:
             return answers.unknown_charge("charge")
         obstacle = _obstacle(charge, request)
         if obstacle is not None:
             return obstacle
+        now, failure = self._clock(), conduct.late_failure()
         refund = Refund(
             id=_new_id("re"),
             idempotency_key=life.key,
@@ -180,7 +207,9 @@ class Provider:
             amount=request.amount,
             currency=charge.currency,
             metadata=request.metadata,
-            created=self._clock(),
+            created=now,
+            status=RefundStatus.SUCCEEDED if failure is None else failure.first,
+            fails=None if failure is None else now + failure.seconds,
         )
         self._ledger.add_refund(refund)
         return answers.ok(refund.resource())

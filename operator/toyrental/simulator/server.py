@@ -19,7 +19,9 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from toyrental.simulator.admin import Controls, build_admin
-from toyrental.simulator.app import Books, Shape, build_app
+from toyrental.simulator.app import Shape, build_app
+from toyrental.simulator.books import Books
+from toyrental.simulator.failures import Failures
 from toyrental.simulator.fault_kinds import FaultInvalidError, parse
 from toyrental.simulator.faults import Faults
 from toyrental.simulator.gate import Gate
@@ -104,7 +106,8 @@ async def _run(
     injector = Injector(house.faults)
     tell = None if house.webhooks is None else house.webhooks.tell
     shape = Shape(house.settings.account, house.keys, tell)
-    app = build_app(house.books, injector, shape)
+    failures = Failures(house.books, tell)
+    app = build_app(house.books, injector, shape, failures)
     announcement = _announcement(house.settings, listener, admin_listener)
     server = _Server(_config(app, house.settings), listener, announcement, injector.release)
     gate = Gate(house.faults, server)
@@ -119,6 +122,7 @@ async def _run(
         beside.callback(gate.stop)
         if house.webhooks is not None:
             await beside.enter_async_context(house.webhooks)
+        await beside.enter_async_context(failures.happening())
         if admin_listener is not None:
             admin = build_admin(Controls(house.faults, house.books, let_go, gate.settle))
             config = _config(admin, house.settings)

@@ -112,6 +112,9 @@ class Found:
     failed_steps: frozenset[int] = frozenset()
     """Those that it could not carry out, however it had answered at first."""
 
+    failed_minor_units: int = field(default=0, kw_only=True)
+    """How much those were in all."""
+
 
 @dataclass(frozen=True)
 class Missing:

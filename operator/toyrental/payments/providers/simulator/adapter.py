@@ -36,6 +36,8 @@ from toyrental.payments.providers.port import (
     Refund,
     RefundAnswer,
     Refunded,
+    RefundFailed,
+    RefundPending,
     Refused,
     Trouble,
 )
@@ -43,6 +45,12 @@ from toyrental.shared.money import Money
 
 KEY_LIFE = timedelta(hours=23)
 """As Stripe's 24 hours, less an hour: what is tried here behaves the same there."""
+
+_REFUNDS: dict[str, RefundAnswer] = {
+    "succeeded": Refunded(),
+    "pending": RefundPending(),
+    "failed": RefundFailed("the provider could not carry it out"),
+}
 
 MOST_LISTED = 100
 """How many charges or refunds of one payment are looked at."""
@@ -90,8 +98,7 @@ class SimulatorProvider:
             return UNREADABLE
         if wrong := _mismatch(charges[0], inquiry.amount):
             return wrong
-        told = [str(member(refund, "metadata", "step")) for refund in refunds]
-        return Found(id_, amount, frozenset(int(step) for step in told if step.isdecimal()))
+        return _with_refunds(id_, amount, refunds)
 
     async def refund(self, refund: Refund) -> RefundAnswer:
         """Give the amount back; the same key never gives it twice."""
@@ -110,7 +117,9 @@ class SimulatorProvider:
         if not answer.is_success:
             return _refused(answer)
         made = _made(answer, refund.amount)
-        return Refunded() if isinstance(made, str) else made
+        if not isinstance(made, str):
+            return made
+        return _REFUNDS.get(str(member(body_of(answer), "status")), UNREADABLE)
 
     async def validate(self) -> AccountAnswer:
         """Check that it is there, and takes the key."""
@@ -146,6 +155,25 @@ class SimulatorProvider:
         if member(body_of(answer), "hasMore"):
             return Refused("too_many", f"the payment has more than {MOST_LISTED} entries")
         return listed
+
+
+def _with_refunds(id_: str, captured: int, refunds: list[dict[str, Any]]) -> Found | OutcomeUnknown:
+    """Return what became of a charge: its steps of refund, by how they stand."""
+    steps: dict[str, dict[int, int]] = {status: {} for status in _REFUNDS}
+    for refund in refunds:
+        step, status = str(member(refund, "metadata", "step")), str(member(refund, "status"))
+        amount = member(refund, "amount")
+        if not step.isdecimal():
+            continue
+        if status not in steps or not isinstance(amount, int):
+            return UNREADABLE
+        steps[status][int(step)] = amount
+    return Found(
+        id_,
+        captured,
+        *map(frozenset, steps.values()),
+        failed_minor_units=sum(steps["failed"].values()),
+    )
 
 
 def _made(answer: httpx.Response, amount: Money) -> str | OutcomeUnknown | Refused:

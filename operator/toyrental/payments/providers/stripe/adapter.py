@@ -165,7 +165,7 @@ class StripeProvider:
         return undecided or Missing()
 
     async def _with_refunds(self, intent: dict[str, Any]) -> LookUpAnswer:
-        done, pending, failed = set[int](), set[int](), set[int]()
+        done, pending, failed = dict[int, int](), dict[int, int](), dict[int, int]()
         by_status = {
             "succeeded": done,
             **dict.fromkeys(answers.PENDING, pending),
@@ -177,11 +177,14 @@ class StripeProvider:
             step = str(member(refund, "metadata", "step"))
             if not step.isdecimal():
                 continue
-            steps = by_status.get(str(member(refund, "status")))
-            if steps is None:
+            steps, amount = by_status.get(str(member(refund, "status"))), member(refund, "amount")
+            if steps is None or not isinstance(amount, int):
                 return UNREADABLE
-            steps.add(int(step))
-        return Found(intent["id"], intent["amount"], *map(frozenset, (done, pending, failed)))
+            steps[int(step)] = amount
+        by_step = map(frozenset, (done, pending, failed))
+        return Found(
+            intent["id"], intent["amount"], *by_step, failed_minor_units=sum(failed.values())
+        )
 
     async def _all(
         self, path: str, filters: dict[str, str]
