@@ -24,13 +24,13 @@ $(SYNCED): requirements/dev.txt requirements/uv.txt pyproject.toml
 setup: $(SYNCED) ## Make .venv with every dependency, pinned by hash
 
 up: $(SYNCED) ## Start a Kubernetes of your own on loopback (the first time builds it)
-	@$(BIN)/python -m dev.cluster up
+	@$(BIN)/python -m dev.cluster up $(if $(AUTH),--auth=$(AUTH))
 
 down: $(SYNCED) ## Stop it and remove its data
 	@$(BIN)/python -m dev.cluster down
 
-demo: $(SYNCED) ## Watch a shop's life on a Kubernetes of your own (STEP=1 waits for Enter)
-	@$(BIN)/python -m dev.demo $(if $(STEP),--step)
+demo: $(SYNCED) ## Watch a shop's life on a Kubernetes of your own (STEP=1 waits for Enter, AUTH=oidc has people sign in)
+	@$(BIN)/python -m dev.demo $(if $(STEP),--step) $(if $(AUTH),--auth=$(AUTH))
 
 check: $(SYNCED) ## Style, types, who may import whom, and whether generated files are current
 	$(BIN)/ruff check
@@ -40,7 +40,7 @@ check: $(SYNCED) ## Style, types, who may import whom, and whether generated fil
 	$(BIN)/python -m dev.generate --check
 
 test: check ## Everything above, then every test (ARGS="-k line" passes flags to pytest)
-	@$(BIN)/python -m dev.cluster build >/dev/null # minutes, the first time: outside the tests' timeouts
+	@$(BIN)/python -m dev.cluster build --auth=oidc >/dev/null # minutes, the first time: outside the tests' timeouts
 	@$(BIN)/python -m dev.helm >/dev/null # two more
 	@$(BIN)/python -m dev.etcdutl >/dev/null # half a one
 	$(BIN)/pytest $(ARGS)

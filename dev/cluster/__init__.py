@@ -4,6 +4,14 @@ from .cluster import Cluster
 from .controlplane import ControlPlane, Status
 from .errors import ClusterError
 from .select import select_cluster
-from .up import bring_up
+from .up import Auth, bring_up
 
-__all__ = ["Cluster", "ClusterError", "ControlPlane", "Status", "bring_up", "select_cluster"]
+__all__ = [
+    "Auth",
+    "Cluster",
+    "ClusterError",
+    "ControlPlane",
+    "Status",
+    "bring_up",
+    "select_cluster",
+]

@@ -10,13 +10,13 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from . import build, manifests, programs
+from . import build, manifests, oidc, programs
 from .cluster import Cluster
 from .console import plain
 from .controlplane import ControlPlane
 from .errors import ClusterError
 from .select import release
-from .up import bring_up
+from .up import Auth, bring_up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,8 +46,20 @@ Bare = Annotated[
 ]
 
 
+SignIn = Annotated[
+    Auth,
+    typer.Option(
+        "--auth",
+        envvar="AUTH",
+        help="How people sign in: only the administrator, by a token, or everybody, by oidc.",
+    ),
+]
+
+
 @app.command()
-def up(state_dir: StateDir = DEFAULT_STATE_DIR, bare: Bare = False) -> None:
+def up(
+    state_dir: StateDir = DEFAULT_STATE_DIR, bare: Bare = False, auth: SignIn = Auth.TOKEN
+) -> None:
     """Start it, or say that it is up; apply CRDs, policies, roles; say what to do next.
 
     The first time on a machine the control plane is built from its Go modules, which takes some
@@ -55,7 +67,8 @@ def up(state_dir: StateDir = DEFAULT_STATE_DIR, bare: Bare = False) -> None:
     """
     console = plain()
     with _for_people(console):
-        _what_next(bring_up(state_dir, apply=() if bare else manifests.present(), console=console))
+        apply = () if bare else manifests.present()
+        _what_next(bring_up(state_dir, apply=apply, console=console, auth=auth), auth)
 
 
 @app.command()
@@ -79,11 +92,16 @@ def down(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
 
 
 @app.command("build")
-def build_program() -> None:
-    """Build the control plane's program if it is not in the cache, and print its path."""
+def build_program(auth: SignIn = Auth.TOKEN) -> None:
+    """Build the control plane's program if it is not in the cache, and print its path.
+
+    With `--auth=oidc` the identity provider as well.
+    """
     console = plain()
     with _for_people(console):
         print(build.program(console))
+        if auth is Auth.OIDC:
+            print(oidc.DEX.path(console))
 
 
 @app.command()
@@ -106,9 +124,11 @@ def status(state_dir: StateDir = DEFAULT_STATE_DIR) -> None:
         raise ClusterError("All processes run, but the API server is not ready. See the logs.")
 
 
-def _what_next(cluster: Cluster) -> None:
+def _what_next(cluster: Cluster, auth: Auth) -> None:
     kubeconfig, programs = _short(cluster.kubeconfig), _short(cluster.kubectl.parent)
+    people = (("kubectl --context customer auth whoami", "sign in, or as owner, repairer"),)
     rows = (
+        *(people if auth is Auth.OIDC else ()),
         ("kubectl get toyrental -A", "see all shops"),
         ("kubectl toyrental --help", "run a shop from the terminal"),
         ("toyrental run", "run the operator"),
@@ -120,8 +140,9 @@ def _what_next(cluster: Cluster) -> None:
     path = f"{programs}:{_short(VENV_PROGRAMS)}:$PATH"
     console.print(f'  [bold]export KUBECONFIG="{kubeconfig}" PATH="{path}"[/bold]')
     console.print("and then:")
+    width = max(len(command) for command, _ in rows)
     for command, why in rows:
-        console.print(f"  [bold]{command:<26}[/bold] {why}")
+        console.print(f"  [bold]{command:<{width}}[/bold] {why}")
 
 
 def _short(path: Path) -> str:

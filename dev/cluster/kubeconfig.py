@@ -2,6 +2,7 @@
 
 import base64
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,26 @@ def write(path: Path, access: Access, name: str) -> None:
         ],
     }
     write_private(path, yaml.safe_dump(content, sort_keys=False).encode())
+
+
+def add(
+    path: Path, users: Mapping[str, object], contexts: Mapping[str, str], namespace: str
+) -> None:
+    """Add users by their names, and contexts that name one of them each, to what `write` wrote.
+
+    Those added before go; the administrator's stay first and current. A reader sees the file as it
+    was or as it is, never half of it.
+    """
+    content = yaml.safe_load(path.read_text())
+    cluster = content["clusters"][0]["name"]
+    content["users"][1:] = [{"name": name, "user": user} for name, user in users.items()]
+    content["contexts"][1:] = [
+        {"name": name, "context": {"cluster": cluster, "user": user, "namespace": namespace}}
+        for name, user in contexts.items()
+    ]
+    unfinished = path.with_suffix(".unfinished")
+    write_private(unfinished, yaml.safe_dump(content, sort_keys=False).encode())
+    unfinished.rename(path)
 
 
 def server(path: Path) -> str:
