@@ -49,16 +49,17 @@ def add(
 ) -> None:
     """Add users by their names, and contexts that name one of them each, to what `write` wrote.
 
-    Those added before go; the administrator's stay first and current. A reader sees the file as it
-    was or as it is, never half of it.
+    They replace any of the same names. A reader sees the file as it was or as it is, never half of
+    it.
     """
     content = yaml.safe_load(path.read_text())
     cluster = content["clusters"][0]["name"]
-    content["users"][1:] = [{"name": name, "user": user} for name, user in users.items()]
-    content["contexts"][1:] = [
-        {"name": name, "context": {"cluster": cluster, "user": user, "namespace": namespace}}
+    _put(content["users"], "user", users)
+    ways = {
+        name: {"cluster": cluster, "user": user, "namespace": namespace}
         for name, user in contexts.items()
-    ]
+    }
+    _put(content["contexts"], "context", ways)
     unfinished = path.with_suffix(".unfinished")
     write_private(unfinished, yaml.safe_dump(content, sort_keys=False).encode())
     unfinished.rename(path)
@@ -88,7 +89,9 @@ def client(path: Path) -> httpx.Client:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
         raise ClusterError(f"The kubeconfig {path} cannot be read: {error.strerror}.") from error
-    cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
+    context = _named(content, "contexts", content["current-context"])["context"]
+    cluster = _named(content, "clusters", context["cluster"])["cluster"]
+    user = _named(content, "users", context["user"])["user"]
     ca = base64.b64decode(cluster["certificate-authority-data"]).decode()
     return httpx.Client(
         base_url=cluster["server"],
@@ -96,6 +99,11 @@ def client(path: Path) -> httpx.Client:
         verify=ssl.create_default_context(cadata=ca),
         trust_env=False,  # a proxy has no business on loopback
     )
+
+
+def _put(entries: list[Any], kind: str, new: Mapping[str, object]) -> None:
+    entries[:] = [entry for entry in entries if entry["name"] not in new]
+    entries += [{"name": name, kind: content} for name, content in new.items()]
 
 
 def _named(content: Any, section: str, name: str) -> Any:

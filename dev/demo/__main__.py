@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
@@ -12,13 +12,15 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from dev.cluster import Cluster, ClusterError, bring_up, manifests, processes, programs
+from dev.cluster import Auth, Cluster, ClusterError, bring_up, manifests, processes, programs
 from dev.cluster.layout import Layout
+from dev.cluster.oidc import Provider
 from dev.cluster.select import release
 from dev.debian import NotToBeHad
 from dev.demo import epilogue, house
+from dev.demo.access import people_sign_in, who_may_do_what
 from dev.demo.screen import Screen
-from dev.demo.stage import Stage, StageError
+from dev.demo.stage import Scene, Stage, StageError
 from dev.demo.story import SCENES
 
 STATE_DIR = manifests.REPOSITORY / ".local"
@@ -31,6 +33,14 @@ def demo(
     state_dir: Annotated[
         Path, typer.Option("--state-dir", help="Where cluster, logs and data are.", file_okay=False)
     ] = STATE_DIR,
+    auth: Annotated[
+        Auth,
+        typer.Option(
+            "--auth",
+            envvar="AUTH",
+            help="Who acts: the administrator, by a token, or people who sign in, by oidc.",
+        ),
+    ] = Auth.TOKEN,
 ) -> None:
     """Play the life of a toy-rental shop on a real Kubernetes API server.
 
@@ -43,26 +53,37 @@ def demo(
     os.chdir(manifests.REPOSITORY)  # commands are shown as they are typed there
     started = time.monotonic()
     with _for_people(screen, layout):
-        cluster = bring_up(layout.root, apply=manifests.present(), console=screen.console)
-        with _a_shop(cluster, layout, screen) as stage, _sights(stage, layout) as sights:
-            stage.play(SCENES, step=step)
+        apply = manifests.present()
+        cluster = bring_up(layout.root, apply=apply, console=screen.console, auth=auth)
+        with _a_shop(cluster, layout, screen, auth) as stage, _sights(stage, layout) as sights:
+            stage.play(_scenes(auth), step=step)
             epilogue.sums(stage)
             screen.say(f"\nAll that took {time.monotonic() - started:.0f} s.", style="bold")
             if cluster.kind != "existing":
                 epilogue.what_next(stage, layout, *(sight.result() for sight in sights))
 
 
+def _scenes(auth: Auth) -> Sequence[Scene]:
+    if auth is Auth.TOKEN:
+        return SCENES
+    opening, *rest = SCENES
+    return (opening, people_sign_in, *rest, who_may_do_what)
+
+
 @contextlib.contextmanager
-def _a_shop(cluster: Cluster, layout: Layout, screen: Screen) -> Iterator[Stage]:
+def _a_shop(cluster: Cluster, layout: Layout, screen: Screen, auth: Auth) -> Iterator[Stage]:
     """Give a new shop with simulator and operator running; tidy up on somebody else's cluster."""
     guest = cluster.kind == "existing"
     namespace = house.unused_namespace(cluster, guest=guest)
+    signed_in = auth is Auth.OIDC
+    if signed_in:
+        Provider(layout).introduce(namespace)
     try:
         simulator = house.start_simulator(layout)
         screen.say(f"The payment simulator listens at {simulator}.")
         house.start_operator(layout, cluster, only=namespace if guest else "")
         screen.say("The operator runs.")
-        with Stage(cluster, namespace, simulator, screen) as stage:
+        with Stage(cluster, namespace, simulator, screen, signed_in=signed_in) as stage:
             yield stage
     finally:
         if guest:

@@ -45,7 +45,9 @@ def _sum(entries: Iterable[dict[str, Any]]) -> int:
 
 def what_next(stage: Stage, layout: Layout, board: str, prometheus: str) -> None:
     """Say how to go on by oneself; `board` and `prometheus` say where these are."""
+    signed_in = (("what Mina may do here", "kubectl --context=mina auth can-i --list"),)
     rows = (
+        *(signed_in if stage.signed_in else ()),
         ("approve the order", _patch("rental you-train", approval={"decision": "Approved"})),
         ("take on the repair", _patch("repairticket bobby-car-wheel", assignee="you")),
         ("the shop at a glance", "kubectl toyrental status"),

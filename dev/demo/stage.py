@@ -28,11 +28,28 @@ class StageError(Exception):
     """The story cannot go on; `str()` says why."""
 
 
-class Stage:
-    """A shop, as somebody at the command line sees it."""
+Scene = Callable[["Stage"], None]
+"""What is played; its docstring is its title, and what is told before it."""
 
-    def __init__(self, cluster: Cluster, namespace: str, simulator: str, screen: Screen) -> None:
+
+class Stage:
+    """A shop, as somebody at the command line sees it.
+
+    Where people have signed in (`signed_in`), each act is done `by` the person who would do it;
+    else, and where nobody is named, by the administrator.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        simulator: str,
+        screen: Screen,
+        *,
+        signed_in: bool = False,
+    ) -> None:
         self.cluster = cluster
+        self.signed_in = signed_in
         self.namespace = namespace
         self.simulator = simulator
         self.screen = screen
@@ -50,8 +67,8 @@ class Stage:
     ) -> None:
         self.watch.close()
 
-    def play(self, scenes: Iterable[Callable[["Stage"], None]], *, step: bool) -> None:
-        """Play scenes: the docstring of each is its title and what is told before it."""
+    def play(self, scenes: Iterable[Scene], *, step: bool) -> None:
+        """Play scenes, one after the other."""
         with self.screen.showing(self.watch):
             for number, scene in enumerate(scenes, 1):
                 title, _, text = (inspect.getdoc(scene) or "").partition("\n")
@@ -62,37 +79,52 @@ class Stage:
 
     # --- Commands ---
 
-    def kubectl(self, *arguments: str, quiet: bool = False) -> None:
+    def kubectl(self, *arguments: str, by: str = "", quiet: bool = False) -> None:
         """Run kubectl, and show the command and what it printed."""
-        self.screen.command(shlex.join(["kubectl", *arguments]))
-        printed = self.cluster.run_kubectl(*arguments)
+        command = [*self._who(by), *arguments]
+        self.screen.command(shlex.join(["kubectl", *command]))
+        printed = self.cluster.run_kubectl(*command)
         if not quiet:
             self.screen.output(printed)
 
-    def apply(self, sample: str) -> None:
+    def ask(self, *arguments: str, by: str) -> None:
+        """Ask kubectl whether something is so, and show its answer: a no is an exit code, too."""
+        try:
+            self.kubectl(*arguments, by=by)
+        except ClusterError as error:
+            if str(error).partition(" failed: ")[2]:
+                raise
+            self.screen.output("no")
+
+    def apply(self, sample: str, *, by: str) -> None:
         """Apply a file of `manifests/samples/`."""
-        self.kubectl("apply", "-f", str(SAMPLES / sample), quiet=True)
+        self.kubectl("apply", "-f", str(SAMPLES / sample), by=by, quiet=True)
 
     def apply_for(self, sample: str, customer: str, instead_of: str) -> None:
         """Apply the order of a sample for another customer, as a shell would with sed."""
         path = SAMPLES / sample
-        self.screen.command(f"sed s/{instead_of}/{customer}/ {path} | kubectl apply -f -")
+        apply = [*self._who(customer), "apply", "-f", "-"]
+        self.screen.command(f"sed s/{instead_of}/{customer}/ {path} | kubectl {' '.join(apply)}")
         order = path.read_text().replace(instead_of, customer)
-        self.cluster.run_kubectl("apply", "-f", "-", stdin=order)
+        self.cluster.run_kubectl(*apply, stdin=order)
 
-    def patch(self, what: str, **spec: object) -> None:
+    def patch(self, what: str, *, by: str, **spec: object) -> None:
         """Change what an object asks for, as a person does."""
         kind, _, name = what.partition("/")
-        self.kubectl("patch", kind, name, "--type=merge", "-p", change_of(spec), quiet=True)
+        change = ("patch", kind, name, "--type=merge", "-p", change_of(spec))
+        self.kubectl(*change, by=by, quiet=True)
 
-    def refused(self, what: str, **spec: object) -> None:
+    def refused(self, what: str, *, by: str, **spec: object) -> None:
         """Try a change that the API server must not accept, and show its words."""
         try:
-            self.patch(what, **spec)
+            self.patch(what, by=by, **spec)
         except ClusterError as error:
             self.screen.output(str(error).partition(" failed: ")[2])
         else:
             raise StageError(f"{what} took a change that it must refuse: {spec}")
+
+    def _who(self, by: str) -> list[str]:
+        return [f"--context={by}"] if by and self.signed_in else []
 
     # --- Waiting ---
 

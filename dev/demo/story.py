@@ -4,8 +4,12 @@ Everything in it is done by kubectl, as people would; what the operator then doe
 happens. A scene goes on once the shop is as it should be, never after some time.
 """
 
+from dev.cluster.oidc import GROUP_PREFIX
 from dev.demo.house import OWNER, USUAL_PORT
 from dev.demo.stage import Stage
+from dev.signin.people import OWNER as AYA
+from dev.signin.people import REPAIRER as HANA
+from dev.signin.people import ROLES
 
 TOYS = 12
 
@@ -22,14 +26,19 @@ def a_shop_opens(shop: Stage) -> None:
     owner = f"--serviceaccount={shop.namespace}:{OWNER}"
     role = "--clusterrole=toyrental-store-owner"
     shop.kubectl("create", "rolebinding", OWNER, role, owner, quiet=True)
-    shop.apply("00-shop.yaml")
+    for group in ROLES if shop.signed_in else ():
+        to = (f"--clusterrole={ROLES[group]}", f"--group={GROUP_PREFIX}{group}")
+        shop.kubectl("create", "rolebinding", group, *to, quiet=True)
+    shop.apply("00-shop.yaml", by=AYA)
     if not shop.simulator.endswith(f":{USUAL_PORT}"):
-        shop.patch("paymentgateway/simulator", simulator={"endpoint": shop.simulator})
-    shop.kubectl("wait", "store/default", "paymentgateway/simulator", "--for=condition=Ready")
-    shop.apply("10-toys.yaml")
+        shop.patch("paymentgateway/simulator", by=AYA, simulator={"endpoint": shop.simulator})
+    shop.kubectl(
+        "wait", "store/default", "paymentgateway/simulator", "--for=condition=Ready", by=AYA
+    )
+    shop.apply("10-toys.yaml", by=AYA)
     shop.wait(lambda: _available(shop) == TOYS, f"{TOYS} toys to be Available")
-    shop.kubectl("get", "toys")
-    shop.apply("40-dashboard.yaml")
+    shop.kubectl("get", "toys", by=AYA)
+    shop.apply("40-dashboard.yaml", by=AYA)
 
 
 def an_order_is_paid_and_approved(shop: Stage) -> None:
@@ -37,9 +46,11 @@ def an_order_is_paid_and_approved(shop: Stage) -> None:
 
     The toy is held for her, her card is charged, and only then does the owner see the order.
     """
-    shop.apply("20-rental-balance-bike.yaml")
+    shop.apply("20-rental-balance-bike.yaml", by="mina")
     shop.until("rental/mina-bike", phase="Paid")
-    shop.patch("rental/mina-bike", approval={"decision": "Approved"})
+    if shop.signed_in:
+        shop.refused("rental/mina-bike", by="mina", approval={"decision": "Approved"})
+    shop.patch("rental/mina-bike", by=AYA, approval={"decision": "Approved"})
     shop.until("rental/mina-bike", phase="Rented")
 
 
@@ -58,12 +69,12 @@ def a_card_is_declined(shop: Stage) -> None:
     No payment, no transaction: the API server itself lets nobody approve the order before it is
     paid. Another card makes another attempt.
     """
-    shop.apply("20-rental-declined-card.yaml")
+    shop.apply("20-rental-declined-card.yaml", by="sora")
     shop.until("rental/sora-marbles", phase="Reserved", reason="Declined")
-    shop.refused("rental/sora-marbles", approval={"decision": "Approved"})
-    shop.patch("rental/sora-marbles", paymentMethod="pm_card_visa")
+    shop.refused("rental/sora-marbles", by=AYA, approval={"decision": "Approved"})
+    shop.patch("rental/sora-marbles", by="sora", paymentMethod="pm_card_visa")
     shop.until("rental/sora-marbles", phase="Paid")
-    shop.patch("rental/sora-marbles", approval={"decision": "Approved"})
+    shop.patch("rental/sora-marbles", by=AYA, approval={"decision": "Approved"})
     shop.until("rental/sora-marbles", phase="Rented")
 
 
@@ -72,9 +83,9 @@ def a_customer_cancels(shop: Stage) -> None:
 
     Until the owner has approved, she may. The payment goes back with the order.
     """
-    shop.apply("20-rental-any-train.yaml")
+    shop.apply("20-rental-any-train.yaml", by="juno")
     shop.until("rental/juno-train", phase="Paid")
-    shop.patch("rental/juno-train", desiredState="Cancelled")
+    shop.patch("rental/juno-train", by="juno", desiredState="Cancelled")
     shop.until("rental/juno-train", phase="Cancelled")
     _until_refunded(shop, "juno-train")
 
@@ -87,7 +98,7 @@ def the_owner_says_no(shop: Stage) -> None:
     shop.apply_for("20-rental-any-train.yaml", customer="nari", instead_of="juno")
     shop.until("rental/nari-train", phase="Paid")
     denial = {"decision": "Denied", "reason": "the trains are at the school fair"}
-    shop.patch("rental/nari-train", approval=denial)
+    shop.patch("rental/nari-train", by=AYA, approval=denial)
     shop.until("rental/nari-train", phase="Rejected")
     _until_refunded(shop, "nari-train")
 
@@ -98,11 +109,11 @@ def booked_far_ahead(shop: Stage) -> None:
     It is paid and approved today and handed over on the day; others can have it until then. An
     approved order cannot be cancelled any more: of the two, whichever came first holds.
     """
-    shop.apply("20-rental-childrens-day.yaml")
+    shop.apply("20-rental-childrens-day.yaml", by="haru")
     shop.until("rental/haru-kitchen", phase="Paid")
-    shop.patch("rental/haru-kitchen", approval={"decision": "Approved"})
+    shop.patch("rental/haru-kitchen", by=AYA, approval={"decision": "Approved"})
     shop.until("rental/haru-kitchen", phase="Approved")
-    shop.refused("rental/haru-kitchen", desiredState="Cancelled")
+    shop.refused("rental/haru-kitchen", by="haru", desiredState="Cancelled")
 
 
 def the_bike_comes_back(shop: Stage) -> None:
@@ -110,12 +121,12 @@ def the_bike_comes_back(shop: Stage) -> None:
 
     The owner looks at it and finds it in order. At once it is held for Ryu, who is charged now.
     """
-    shop.patch("rental/mina-bike", desiredState="Returned")
+    shop.patch("rental/mina-bike", by="mina", desiredState="Returned")
     shop.until("rental/mina-bike", phase="Returned")
-    shop.patch("rental/mina-bike", inspection={"result": "Accepted"})
+    shop.patch("rental/mina-bike", by=AYA, inspection={"result": "Accepted"})
     shop.until("rental/mina-bike", phase="Completed")
     shop.until("rental/ryu-bike", phase="Paid")
-    shop.patch("rental/ryu-bike", approval={"decision": "Approved"})
+    shop.patch("rental/ryu-bike", by=AYA, approval={"decision": "Approved"})
     shop.until("rental/ryu-bike", phase="Rented")
 
 
@@ -124,14 +135,14 @@ def a_damaged_toy_is_repaired(shop: Stage) -> None:
 
     The inspection opens a RepairTicket and takes the bike off the shelf, in one go.
     """
-    shop.patch("rental/ryu-bike", desiredState="Returned")
+    shop.patch("rental/ryu-bike", by="ryu", desiredState="Returned")
     shop.until("rental/ryu-bike", phase="Returned")
-    shop.patch("rental/ryu-bike", inspection={"result": "Damaged", "notes": "a flat tyre"})
+    shop.patch("rental/ryu-bike", by=AYA, inspection={"result": "Damaged", "notes": "a flat tyre"})
     shop.until("rental/ryu-bike", phase="Completed")
     ticket = _ticket(shop, "balance-bike")
-    shop.patch(ticket, assignee="hana")
+    shop.patch(ticket, by=HANA, assignee=HANA)
     shop.until("toy/balance-bike", phase="InRepair")
-    shop.patch(ticket, resolution={"outcome": "Repaired", "notes": "new inner tube"})
+    shop.patch(ticket, by=HANA, resolution={"outcome": "Repaired", "notes": "new inner tube"})
     shop.until(ticket, phase="Repaired")
     shop.until("toy/balance-bike", phase="Available")
 
@@ -141,13 +152,17 @@ def a_toy_is_beyond_repair(shop: Stage) -> None:
 
     Discarded is for good: the toy keeps its history, and nobody can book it again.
     """
-    shop.patch("rental/sora-marbles", desiredState="Returned")
+    shop.patch("rental/sora-marbles", by="sora", desiredState="Returned")
     shop.until("rental/sora-marbles", phase="Returned")
     lost = [{"name": "marble", "count": 6}]
-    shop.patch("rental/sora-marbles", inspection={"result": "Damaged", "missingParts": lost})
+    shop.patch(
+        "rental/sora-marbles", by=AYA, inspection={"result": "Damaged", "missingParts": lost}
+    )
     shop.until("rental/sora-marbles", phase="Completed")
     ticket = _ticket(shop, "marble-run")
-    shop.patch(ticket, resolution={"outcome": "Discarded", "notes": "no spare parts to be had"})
+    shop.patch(
+        ticket, by=HANA, resolution={"outcome": "Discarded", "notes": "no spare parts to be had"}
+    )
     shop.until(ticket, phase="Discarded")
     shop.until("toy/marble-run", phase="Discarded")
 
@@ -158,13 +173,15 @@ def the_end_of_the_day(shop: Stage) -> None:
     The owner notices a loose wheel and opens a ticket by hand. One more order has come in and
     waits for a decision: that one is yours.
     """
-    shop.apply("30-repairticket.yaml")
+    shop.apply("30-repairticket.yaml", by=AYA)
     shop.until("toy/bobby-car", phase="Damaged")
     shop.apply_for("20-rental-any-train.yaml", customer="you", instead_of="juno")
     shop.until("rental/you-train", phase="Paid")
-    shop.kubectl("get", "toyrental")
-    shop.kubectl("wait", "dashboard/shop", "--for=jsonpath={.status.rentals.awaitingApproval}=1")
-    shop.kubectl("get", "dashboards")
+    shop.kubectl("get", "toyrental", by=AYA)
+    shop.kubectl(
+        "wait", "dashboard/shop", "--for=jsonpath={.status.rentals.awaitingApproval}=1", by=AYA
+    )
+    shop.kubectl("get", "dashboards", by=AYA)
 
 
 def _available(shop: Stage) -> int:

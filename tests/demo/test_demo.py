@@ -5,17 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
 from dev.cluster import Cluster
 from dev.cluster.layout import Layout
 from dev.cluster.manifests import REPOSITORY
-from dev.cluster.programs import directory, running, stop
-from dev.demo import house
+from dev.cluster.programs import directory, running
 from dev.demo.record import BEGIN, END, PAGE, README, best_of, commands
-from tests.support import Api, Shop, eventually
-from tests.support.prometheus import programs_or_skip
+from tests.support import Api
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +22,7 @@ def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def played(cluster: Cluster, state_dir: Path) -> str:
+def played(cluster: Cluster, state_dir: Path, one_demo_at_a_time: None) -> str:  # noqa: ARG001
     """Play the demo as somebody who has a cluster, and give what it showed."""
     demo = subprocess.run(
         [sys.executable, "-m", "dev.demo", f"--state-dir={state_dir}"],
@@ -64,26 +61,6 @@ def test_it_leaves_nothing_on_the_machine(played: str, state_dir: Path) -> None:
     assert running(layout) == []
     assert not directory(layout).exists()
     assert not layout.kubeconfig.exists()
-
-
-def test_board_and_prometheus_run_until_it_is_taken_down(
-    cluster: Cluster, shop: Shop, tmp_path: Path
-) -> None:
-    """Given a demo of one's own, then both are there; `make down` ends them."""
-    programs_or_skip()
-    token = shop.person(house.OWNER, role="toyrental-store-owner").api._token
-    layout = Layout(tmp_path)
-    try:
-        house.start_operator(layout, cluster, only=shop.name)
-        board = house.start_board(layout, cluster, shop.name)
-        with httpx.Client(base_url=board, trust_env=False, follow_redirects=True) as browser:
-            assert "Your token" in browser.get("/").text
-            assert "toys available" in browser.post("/sign-in", data={"token": token}).text
-        query = f"{house.start_prometheus(layout)}/api/v1/query?query=toyrental_build_info"
-        eventually(lambda: httpx.get(query, trust_env=False).json()["data"]["result"])
-    finally:
-        assert stop(layout) == ["board", "operator", "prometheus"]
-    assert running(layout) == []
 
 
 def test_the_recorded_run_is_played_so_today(played: str) -> None:

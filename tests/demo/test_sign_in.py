@@ -1,10 +1,12 @@
-"""People sign in by OpenID Connect: which tokens the API server takes, and what groups may.
+"""`make demo AUTH=oidc`: people sign in by OpenID Connect, and which tokens the API server takes.
 
 The provider is a real one, Dex, and tokens are come by as kubectl's users do. Those that must not
 be taken are made from a real one, signed by the provider's own key, and differ in one thing.
 """
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,44 +24,68 @@ from joserfc.jwk import RSAKey
 from dev.cluster import Cluster, ClusterError, ControlPlane, kubeconfig
 from dev.cluster.layout import Layout
 from dev.cluster.manifests import REPOSITORY
-from dev.cluster.oidc import GROUP_PREFIX, Provider
+from dev.cluster.oidc import Provider
+from dev.cluster.processes import find
+from dev.cluster.programs import running
+from dev.demo import house
+from dev.demo.record import SIGN_IN_PAGE, last_scene
 from dev.signin import credential, flow
-from dev.signin.people import ROLES
-from tests.support import Api, Refused, Shop, objects
-
-SHOP = "sign-in"
+from tests.support import Api, eventually
+from tests.support.prometheus import programs_or_skip
 
 
 @pytest.fixture(scope="module")
-def signing_in(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Give what `make up AUTH=oidc` does, with a shop open to the provider's groups."""
+def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give where the demo keeps its files."""
+    return tmp_path_factory.mktemp("sign-in")
+
+
+@pytest.fixture(scope="module")
+def played(cluster: Cluster, state_dir: Path, one_demo_at_a_time: None) -> Iterator[str]:  # noqa: ARG001
+    """Play `make demo AUTH=oidc`, give what it showed, and take it down again."""
     if cluster.kind != "embedded":
         pytest.skip("how people sign in to a cluster that others run is not ours to set")
-    state_dir = tmp_path_factory.mktemp("sign-in")
+    where = f"--state-dir={state_dir}"
+    demo = run("dev.demo", "--auth=oidc", where)
     try:
-        run("dev.cluster", "up", "--auth=oidc", f"--state-dir={state_dir}")
-        made = ControlPlane(state_dir).start()  # which is up
-        made.run_kubectl("create", "namespace", SHOP)
-        for group, role in ROLES.items():
-            binding = ("create", "rolebinding", group, f"--namespace={SHOP}")
-            made.run_kubectl(*binding, f"--clusterrole={role}", f"--group={GROUP_PREFIX}{group}")
-        yield made
+        assert demo.returncode == 0, demo.stdout
+        yield demo.stdout
     finally:
-        run("dev.cluster", "down", f"--state-dir={state_dir}")
-
-
-def run(module: str, *arguments: str) -> str:
-    """Run one of the repository's commands, and return what it shows."""
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
+        said = run("dev.cluster", "down", where).stdout
+    for program in ("board", "identity-provider", "operator", "simulator"):
+        assert f"Stopped the {program}." in said
+    layout = Layout(state_dir)
+    assert running(layout) == []
+    assert find(layout) == {}
+    assert not Provider(layout).folder.exists()
 
 
 @pytest.fixture(scope="module")
-def provider(signing_in: Cluster) -> Provider:
+def signing_in(played: str, state_dir: Path) -> Cluster:
+    """Give the cluster that the demo left running."""
+    assert played
+    return ControlPlane(state_dir).start()
+
+
+def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the repository's commands, and return what it showed."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env={**os.environ, "NO_COLOR": "1"},
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+@pytest.fixture(scope="module")
+def provider(played: str, state_dir: Path) -> Provider:
     """Give the provider that its people sign in at."""
-    return Provider(Layout(signing_in.kubeconfig.parent))
+    assert played
+    return Provider(Layout(state_dir))
 
 
 @pytest.fixture(scope="module")
@@ -68,29 +94,64 @@ def minas(provider: Provider) -> str:
     return flow.sign_in(provider.folder, "mina")[0]
 
 
-def test_groups_are_roles_and_the_user_is_the_customer(
-    signing_in: Cluster, provider: Provider, minas: str
-) -> None:
-    with (
-        Api(signing_in.kubeconfig, minas) as mina,
-        Api(signing_in.kubeconfig, flow.sign_in(provider.folder, "aya")[0]) as aya,
+def test_people_play_it_as_themselves(played: str) -> None:
+    for person, group in (("mina", "customers"), ("aya", "owners"), ("hana", "repairers")):
+        assert re.search(rf"Username +{person}\n +Groups +\[oidc:{group} ", played)
+    assert "kubectl --context=mina apply -f manifests/samples/20-rental-balance-bike.yaml" in played
+    assert "aya approved it, aya looked at it" in played
+    assert "7 charges     142,000 KRW taken" in played
+
+
+def test_it_shows_what_each_can_and_cannot_do(played: str) -> None:
+    table = {
+        match[1].strip(): match[2].split()
+        for match in re.finditer(
+            r"^     (.{30})((?:(?:yes|-) +){2}(?:yes|-))$", played, re.MULTILINE
+        )
+    }
+    assert table == {  # customer, owner, repairer
+        "order a toy for themselves": ["yes", "yes", "-"],
+        "order one in Ryu's name": ["-", "-", "-"],
+        "cancel another's order": ["-", "-", "-"],
+        "approve an order": ["-", "yes", "-"],
+        "withdraw a toy": ["-", "yes", "-"],
+        "see all payments": ["-", "yes", "-"],
+        "take on a repair": ["-", "yes", "yes"],
+        "say how a repair ended": ["-", "-", "yes"],
+        "write what the operator says": ["-", "-", "-"],
+    }
+    for refusal in (
+        "Rental you-train is the order of you, and you are mina",
+        "you, mina, may not approve or deny Rental mina-bike: ask the owner of the shop to do it",
+        "you, aya, may not end the repair bobby-car-wheel: ask a repairer to do it",
+        'User "hana" cannot patch resource "toys"',
     ):
-        Shop(aya, SHOP).create(objects.toy("bear"))
-        Shop(mina, SHOP).create(objects.rental("first", toy="bear", customer="mina"))
-        with pytest.raises(Refused, match="this order is for ryu, and you are mina"):
-            Shop(mina, SHOP).create(objects.rental("second", toy="bear", customer="ryu"))
-        assert aya.may("approve", "rentals", SHOP)
-        assert not mina.may("approve", "rentals", SHOP)
+        assert refusal in played
 
 
-def test_kubectl_has_a_context_for_each_of_them(signing_in: Cluster) -> None:
-    names = ("customer", "owner", "repairer", "ryu")
-    said = [signing_in.run_kubectl(f"--context={name}", "auth", "whoami") for name in names]
-    users = [line.split()[1] for each in said for line in each.splitlines() if "Username" in line]
-    assert users == ["mina", "aya", "hana", "ryu"]
-    signing_in.run_kubectl("--context=customer", f"--namespace={SHOP}", "get", "rentals")
+def test_the_recorded_scene_is_played_so_today(played: str) -> None:
+    assert last_scene(played) in SIGN_IN_PAGE.read_text(), (
+        "record it anew: python -m dev.demo.record --auth=oidc"
+    )
+
+
+def test_kubectl_has_a_context_for_each_kind_of_person(signing_in: Cluster) -> None:
+    assert "mina-bike" in signing_in.run_kubectl("--context=customer", "get", "rentals")
     with pytest.raises(ClusterError, match='User "hana" cannot list resource "rentals"'):
-        signing_in.run_kubectl("--context=repairer", f"--namespace={SHOP}", "get", "rentals")
+        signing_in.run_kubectl("--context=repairer", "get", "rentals")
+
+
+def test_what_shows_the_shop_goes_on_after_the_demo(played: str, provider: Provider) -> None:
+    """The board, where the owner signs in by the same token, and a Prometheus."""
+    ayas = flow.sign_in(provider.folder, "aya")[0]
+    (board,) = re.findall(r"the shop on a web page +(\S+)", played)
+    with httpx.Client(base_url=board, trust_env=False, follow_redirects=True) as browser:
+        assert "Your token" in browser.get("/").text
+        assert "toys available" in browser.post("/sign-in", data={"token": ayas}).text
+    programs_or_skip()
+    (prometheus,) = re.findall(r"alerts, of Prometheus +curl -s (\S+)/alerts", played)
+    query = f"{prometheus}/query?query=toyrental_build_info"
+    eventually(lambda: httpx.get(query, trust_env=False).json()["data"]["result"])
 
 
 def test_no_other_token_is_taken(signing_in: Cluster, provider: Provider, minas: str) -> None:
@@ -134,7 +195,7 @@ def test_no_token_makes_anybody_an_administrator(
     read = jwt.decode(minas, key)
     token = jwt.encode(read.header, {**read.claims, "groups": ["system:masters"]}, key)
     with Api(signing_in.kubeconfig, token) as mina:
-        assert not mina.may("get", "secrets", SHOP)
+        assert not mina.may("get", "secrets", house.SHOP)
 
 
 def test_a_token_is_kept_until_shortly_before_its_end(
