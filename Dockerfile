@@ -6,6 +6,9 @@
 # or newer with venv and pip. Where no registry of packages is, put wheels for requirements/run.txt and
 # build.txt into dist/wheels, and add
 #   --build-arg PIP_OPTIONS='--no-index --find-links=dist/wheels'
+#
+# The default names a tag and no digest, until Renovate (.github/renovate.json) has added one here. Each
+# image that is published carries an attestation of the digest that it was built on.
 ARG BASE=docker.io/library/python:3.13-slim-bookworm
 
 FROM ${BASE} AS build

@@ -17,7 +17,7 @@ from toyrental import __version__
 from toyrental.cli import app
 
 EVERYTHING = SPLIT | BOARD | WEBHOOKS | {"metrics": MONITORED["metrics"] | GRAFANA["metrics"]}
-ALL = {
+ALL: dict[str, Json] = {
     "default": {},
     "everything": EVERYTHING,
     "each context alone": EACH_ALONE,

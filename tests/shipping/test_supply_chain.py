@@ -1,5 +1,7 @@
 """What is built is built from what was pinned, and what SECURITY.md promises has a test."""
 
+import ast
+import json
 import re
 from typing import Any
 
@@ -11,7 +13,9 @@ from toyrental import __version__
 
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 DEPENDABOT = REPOSITORY / ".github" / "dependabot.yml"
+RENOVATE = REPOSITORY / ".github" / "renovate.json"
 SECURITY = REPOSITORY / "SECURITY.md"
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def jobs() -> list[dict[str, Any]]:
@@ -47,7 +51,28 @@ def test_newer_versions_wait_a_week_and_nothing_is_forgotten() -> None:
         ("gomod", f"/dev/{path.parent.name}") for path in (REPOSITORY / "dev").glob("*/go.mod")
     }
     assert modules <= watched
-    assert {("github-actions", "/"), ("pip", "/requirements"), ("docker", "/")} <= watched
+    assert {("github-actions", "/"), ("pip", "/requirements")} <= watched
+
+
+def test_the_base_image_is_pinned_by_who_can() -> None:
+    """Dependabot sees no image behind an ARG, and adds no digest where there is none."""
+    (base,) = re.findall(r"^ARG BASE=(\S+)$", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)
+    assert re.fullmatch(r"docker\.io/library/python:[\w.-]+(@sha256:[0-9a-f]{64})?", base)
+    renovate = json.loads(RENOVATE.read_text())
+    assert renovate["enabledManagers"] == ["dockerfile"]
+    assert "docker:pinDigests" in renovate["extends"]
+    assert "docker" not in DEPENDABOT.read_text()
+
+
+def test_what_is_published_says_on_which_base_it_was_built_and_is_signed() -> None:
+    (job,) = [job for job in jobs() if "write" in job["permissions"].values()]
+    steps = {step.get("uses", "").partition("@")[0]: step for step in job["steps"]}
+    # The usual builder of the machines cannot attest.
+    assert "docker/setup-buildx-action" in steps
+    assert steps["docker/build-push-action"]["with"]["provenance"] == "mode=max"
+    commands = "\n".join(step.get("run", "") for step in job["steps"])
+    assert 'cosign sign --yes "$IMAGE@$DIGEST"' in commands
+    assert "cosign attest --yes --type cyclonedx --predicate dist/sbom.json" in commands
 
 
 @pytest.mark.parametrize(
@@ -85,11 +110,30 @@ def test_the_version_is_nowhere_else_by_hand() -> None:
 
 
 def test_every_threat_names_tests_that_are_there() -> None:
+    """By their full names: a file alone may lose the test that was meant, and nobody notices."""
     rows = [line for line in SECURITY.read_text().splitlines() if line.startswith("| T")]
+    assert [row.split()[1] for row in rows] == [f"T{n}" for n in range(1, len(rows) + 1)]
     assert len(rows) >= 10
     for row in rows:
-        named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", row)
+        named = re.findall(r"`(tests/[\w/]+\.py)((?:::\w+)*)`", row)
         assert named, row
-        for path, test in named:
-            text = (REPOSITORY / path).read_text()
-            assert f"def {test}" in text, f"{path}::{test}"
+        for path, name in named:
+            tests = named_in((REPOSITORY / path).read_text())
+            assert name.removeprefix("::") in tests, f"{path}{name}"
+
+
+def named_in(source: str) -> set[str]:
+    """Return the tests of a file as pytest calls them: `Class::test_it`, `test_it`."""
+    found = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef):
+            inner = [each for each in node.body if isinstance(each, FUNCTIONS)]
+            found |= {f"{node.name}::{each.name}" for each in inner}
+        elif isinstance(node, FUNCTIONS):
+            found.add(node.name)
+    return {name for name in found if name.rpartition("::")[2].startswith("test_")}
+
+
+def test_a_test_that_is_not_there_is_missed() -> None:
+    source = "class Case:\n def test_in(self): ...\nasync def test_it(): ...\ndef helper(): ..."
+    assert named_in(source) == {"Case::test_in", "test_it"}
