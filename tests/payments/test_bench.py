@@ -54,10 +54,10 @@ def looks(*states: str) -> list[Sample]:
     return [Sample(float(n), {}, {"charges": state}) for n, state in enumerate(states)]
 
 
-def test_only_calls_between_two_looks_that_find_it_held_count_as_made_while_open() -> None:
+def test_only_calls_while_it_is_held_count_but_for_those_on_their_way_when_it_opened() -> None:
     relay = Relay("http://127.0.0.1:1")
-    relay.charges = [0.5, 1.5, 2.5, 3.5, 4.5]
-    samples = looks(CLOSED, OPEN, OPEN, HALF_OPEN, CLOSED, CLOSED)
+    relay.charges = [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
+    samples = looks(CLOSED, OPEN, OPEN, OPEN, HALF_OPEN, CLOSED, CLOSED)
     assert _calls_while_open(samples, relay, directly=False)["charges"] == 2
 
 

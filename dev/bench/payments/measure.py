@@ -37,6 +37,9 @@ TOYS = 200
 
 DAYS_APART = 3
 
+UNDER_WAY_SECONDS = 1.0
+"""How long a call is on its way from the operator's circuit to the provider, at most."""
+
 KEEPS_UP_SECONDS = 1.0
 """Within what half of the orders before a fault are paid by a machine that keeps up."""
 
@@ -289,14 +292,18 @@ def _to_open(samples: list[Sample]) -> float | None:
 def _calls_while_open(samples: list[Sample], relay: Relay, *, directly: bool) -> dict[str, int]:
     """Return how many calls of each class were sent while its circuit was not closed.
 
-    Where calls do not go through the relay they are counted as they end, by the operator.
+    Calls that were let through just before it opened are still on their way then: what comes in its
+    first second is theirs. Where calls do not go through the relay they are counted as they end, by
+    the operator.
     """
     found = {}
     for calls, sent in (("charges", relay.charges), ("refunds", relay.others)):
-        count = 0.0
+        count, closed_until = 0.0, samples[0].moment
         for before, after in pairwise(samples):
             if "Closed" in {before.circuits.get(calls), after.circuits.get(calls)}:
-                continue  # closed at one end: part of that time it was
+                closed_until = after.moment  # closed at one end: part of that time it was
+            if before.moment < closed_until + UNDER_WAY_SECONDS:
+                continue
             if directly:
                 charges = calls == "charges"
                 count += after.asked(charges=charges) - before.asked(charges=charges)
