@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +13,12 @@ from tests.payments.test_circuit import Time
 from tests.rules.given import a_payment, metadata
 from tests.rules.test_payments import next_of, situation, written
 from tests.rules.world import MONDAY
+from toyrental.kinds import KINDS
+from toyrental.kube.cache import Cache
 from toyrental.payments import gateway_rules, line, rules
-from toyrental.payments.circuit import News, Transition, Verdict
+from toyrental.payments.circuit import Breaker, News, Transition, Verdict
 from toyrental.payments.gateway_rules import Seen
+from toyrental.payments.gateways import Gateways
 from toyrental.payments.guard import Guard
 from toyrental.payments.line import AWAITS_TURN, Gate, Held
 from toyrental.payments.models import (
@@ -28,7 +33,14 @@ from toyrental.payments.models import (
     PaymentPhase,
     Simulator,
 )
-from toyrental.payments.providers.port import Account, NotSent
+from toyrental.payments.providers.port import (
+    Account,
+    Captured,
+    Missing,
+    NotSent,
+    OutcomeUnknown,
+)
+from toyrental.payments.reconciler import PaymentGatewayReconciler, PaymentReconciler
 from toyrental.payments.rules import SendCharge
 from toyrental.shared.conditions import find
 from toyrental.shared.decisions import Decision
@@ -147,9 +159,15 @@ def test_half_open_only_the_first_probe_and_closed_all_have_turns() -> None:
     assert guard.hold(waiting[4], lambda: waiting) is not None
     time.passes(1)
     assert [guard.hold(p, lambda: waiting) is None for p in waiting] == [True, True] + [False] * 3
-    for _ in range(2):
+    # While one probes the next one waits, for no longer than that
+    for probe in waiting[:2]:
+        assert guard.hold(probe, lambda: waiting) is None
         admission = guard.charges.admit()
         assert admission is not None
+        for other in waiting[:2]:
+            held = guard.hold(other, lambda: waiting)
+            assert held is not None
+            assert held.look_again == time.now + line.NEXT_PROBE
         guard.charges.settle(admission, Verdict.WELL)
     assert guard.charges.circuit is Circuit.CLOSED
     turns = [guard.hold(p, lambda: waiting[2:]) for p in waiting[2:]]
@@ -157,6 +175,219 @@ def test_half_open_only_the_first_probe_and_closed_all_have_turns() -> None:
     assert moments == sorted(moments)
     time.passes(1)
     assert all(guard.hold(p, lambda: waiting[2:]) is None for p in waiting[2:])
+
+
+def test_while_too_few_wait_who_comes_next_probes() -> None:
+    time = Time()
+    guard = Guard(a_gateway(circuit_breaker=CircuitBreaker(minimum_calls=1, probes=2)), time)
+    fail(guard.charges)
+    time.passes(16)
+    only, late, last = (put_off(n) for n in range(3))
+    assert guard.charges.look() is Circuit.HALF_OPEN
+    assert guard.hold(only, lambda: [only]) is not None
+    assert guard.hold(late, lambda: [only, late]) is not None
+    time.passes(1)
+    among = [guard.hold(p, lambda: [only, late, last]) is None for p in (only, late, last)]
+    assert among == [True, True, False]
+
+
+def fail(breaker: Breaker) -> None:
+    admission = breaker.admit()
+    assert admission is not None
+    breaker.settle(admission, Verdict.ILL)
+
+
+def succeed(breaker: Breaker) -> None:
+    admission = breaker.admit()
+    assert admission is not None
+    breaker.settle(admission, Verdict.WELL)
+
+
+@pytest.mark.parametrize("code", [CIRCUIT_OPEN, SUSPENDED])
+def test_who_has_a_place_in_line_is_not_put_there_again(code: str) -> None:
+    """A probe that another one was quicker than: nothing is written, and it looks again soon."""
+    s = situation(put_off())
+    soon = s.now + timedelta(seconds=1)
+    assert rules.learn_charge(s, NotSent("x", code, soon)) == Decision(look_again=soon)
+
+
+# --- Look-ups and refunds wait as well ---
+
+
+def lost(number: int = 0, created: datetime = MONDAY, *, tries: int = 3) -> Payment:
+    """Return a payment whose charge was not answered, nor were look-ups since."""
+    s = situation(put_off(number, created))
+    s = replace(s, payment=written(rules.learn_charge(s, OutcomeUnknown("timed out"))))
+    for _ in range(tries - 1):
+        s = replace(s, payment=written(rules.learn_look_up(s, OutcomeUnknown("timed out"))))
+    return s.payment
+
+
+def test_an_unknown_outcome_is_written_once_however_often_the_circuit_opens() -> None:
+    """It cost a write a spell before; and each made its pause longer."""
+    s = situation(lost())
+    held = line.Leave(Held(CIRCUIT_OPEN, line.LEFT_ALONE, RETRY))
+    person_called = s.now
+    for _ in range(13):
+        s = replace(s, now=s.now + timedelta(minutes=1), leave=held)
+        for step in (
+            rules.decide(s),
+            rules.learn_look_up(s, NotSent("x", CIRCUIT_OPEN, RETRY)),
+            rules.learn_charge(s, NotSent("x", CIRCUIT_OPEN, RETRY)),
+        ):
+            assert isinstance(step, Decision)
+            assert step.idle
+            person_called = max(person_called, step.look_again or s.now)
+    # After a quarter of an hour a person is called, once
+    s = replace(s, now=person_called)
+    after = written(rules.decide(s))
+    assert find(after.status.conditions, "Stalled") is not None
+    s = replace(s, payment=after)
+    assert rules.decide(s) == Decision()
+    # And its turn comes none the less
+    assert isinstance(rules.decide(replace(s, leave=line.Leave(turn=True))), rules.LookUp)
+
+
+def test_what_was_not_charged_waits_for_the_circuit_of_charges_without_a_write() -> None:
+    s = replace(situation(lost()), held=HELD)
+    step = rules.learn_look_up(s, Missing())
+    assert isinstance(step, Decision)
+    assert step.idle
+    assert isinstance(rules.learn_look_up(replace(s, held=None), Missing()), SendCharge)
+
+
+def test_what_begins_to_wait_says_so_once() -> None:
+    """A payment called off in line has no time of its own: it gets one, and then nothing more."""
+    held = line.Leave(Held(CIRCUIT_OPEN, line.LEFT_ALONE, RETRY))
+    called_off = a_payment(refund=10_000)
+    s = replace(situation(called_off), leave=held)
+    after = written(rules.decide(s))
+    assert find(after.status.conditions, "Captured") is not None
+    step = rules.decide(replace(s, payment=after))
+    assert isinstance(step, Decision)
+    assert step.idle
+
+
+def recovering(count: int, rate: int) -> tuple[Guard, Time, list[Payment]]:
+    """Return a gateway whose circuit of look-ups has just closed, and those who wait for it."""
+    time = Time()
+    breaker = CircuitBreaker(minimum_calls=1, probes=1, recovery_per_second=rate)
+    guard = Guard(a_gateway(circuit_breaker=breaker), time)
+    waiting = [lost(n, MONDAY + timedelta(seconds=count - n)) for n in range(count)]
+    fail(guard.inquiries)
+    assert all(guard.leave(p, lambda: waiting).held for p in waiting)
+    time.passes(16)
+    guard.inquiries.look()
+    succeed(guard.inquiries)
+    return guard, time, waiting
+
+
+def test_look_ups_take_turns_once_their_circuit_closes_whatever_their_own_pauses() -> None:
+    guard, time, waiting = recovering(8, rate=2)
+    turns: dict[str, datetime] = {}
+    for payment in waiting:
+        leave = guard.leave(payment, lambda: waiting)
+        turns[payment.uid] = time.now if leave.turn else look_again(leave)
+    assert sorted(turns, key=lambda uid: turns[uid]) == line.in_order(waiting)
+    assert max(turns.values()) - min(turns.values()) >= timedelta(seconds=3)
+    assert max(turns.values()) - time.now <= timedelta(seconds=4)
+    time.passes(4)
+    assert all(guard.leave(p, lambda: waiting).turn for p in waiting)
+
+
+def look_again(leave: line.Leave) -> datetime:
+    assert leave.held is not None
+    assert leave.held.look_again is not None
+    return leave.held.look_again
+
+
+def test_a_turn_is_used_up_by_the_call_so_that_a_failure_is_paused_after() -> None:
+    guard, time, waiting = recovering(1, rate=2)
+    (payment,) = waiting
+    guard.leave(payment, lambda: waiting)
+    time.passes(1)
+    assert guard.leave(payment, lambda: waiting).turn
+    guard.asked.used(payment.uid)
+    assert guard.leave(payment, lambda: waiting) == line.FREE
+    # And it gets another one when charges are taken up again
+    fail(guard.charges)
+    time.passes(16)
+    guard.charges.look()
+    succeed(guard.charges)
+    guard.leave(payment, lambda: waiting)
+    time.passes(1)
+    assert guard.leave(payment, lambda: waiting).turn
+
+
+def test_pauses_that_are_no_failures_are_kept() -> None:
+    """Of two look-ups that make sure nothing was charged, the second comes after its minute."""
+    s = situation(a_payment(refund=10_000))
+    after = written(rules.learn_look_up(s, Missing()))
+    assert after.inquires
+    at = after.status.next_attempt_time
+    assert at is not None
+    assert not rules.waits_to_inquire(after, at - timedelta(seconds=1))
+    assert rules.waits_to_inquire(after, at)
+    assert rules.waits_to_inquire(lost(), MONDAY)
+
+
+# --- Who is woken ---
+
+
+def test_a_circuit_that_moves_wakes_those_who_wait_and_none_of_the_many_that_rest() -> None:
+    cache = Cache(KINDS)
+    nothing: Any = SimpleNamespace()
+    reconciler = PaymentReconciler(cache, nothing, lambda: MONDAY, nothing, Gateways([]))
+    taken = [
+        written(rules.learn_charge(situation(named(a_payment(), n)), Captured(f"ch_{n}")))
+        for n in range(100)
+    ]
+    waiting = [put_off(n) for n in range(100, 103)] + [lost(103)]
+    for payment in taken + waiting:
+        cache.put(payment.model_dump(mode="json", by_alias=True, exclude_none=True) | RAW)
+    gateway = well(a_gateway())
+    opened = gateway.with_status(circuit=Circuit.OPEN)
+    assert set(reconciler.wakes(gateway, opened)) == {payment.key for payment in waiting}
+    counted = gateway.with_status(deferred_payments=3)
+    assert not set(reconciler.wakes(gateway, counted))
+    # Other settings are nothing to those that rest either
+    spec = gateway.spec.model_copy(update={"timeout_seconds": 7})
+    changed = gateway.model_copy(update={"spec": spec})
+    assert set(reconciler.wakes(gateway, changed)) == {payment.key for payment in waiting}
+
+
+RAW = {"kind": "Payment"}
+
+
+def named(payment: Payment, number: int) -> Payment:
+    finalizers = payment.metadata.finalizers
+    return payment.model_copy(
+        update={"metadata": metadata(f"payment-{number}", finalizers=finalizers)}
+    )
+
+
+async def test_that_a_circuit_moved_is_told_before_the_provider_is_asked_anything() -> None:
+    """Given a provider that may hang, then nobody waits for its answer to hear of the circuit."""
+    time = Time()
+    gateways = Gateways(["http://127.0.0.1:*"], clock=time)
+    gateway = well(a_gateway(circuit_breaker=CircuitBreaker(minimum_calls=1, probes=1)))
+    guard = gateways.guard(gateway)
+    for breaker in (guard.charges, guard.inquiries):
+        fail(breaker)
+    time.passes(16)
+    guard.inquiries.look()
+    guard.charges.look()
+    succeed(guard.charges)
+    nothing: Any = SimpleNamespace()
+    reconciler = PaymentGatewayReconciler(Cache(KINDS), nothing, time, gateways)
+    while (news := guard.news) is not None:
+        assert isinstance(await reconciler._checked(gateway, guard), NotSent)
+        guard.told(news)
+    assert guard.inquiries.look() is Circuit.HALF_OPEN
+    # Once all is told it is asked, as a probe, which fails here for nobody listens
+    assert isinstance(await reconciler._checked(gateway, guard), NotSent)
+    assert guard.inquiries.look() is Circuit.OPEN
+    await gateways.close()
 
 
 # --- What a gateway says of its circuit ---

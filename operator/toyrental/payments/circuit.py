@@ -100,6 +100,9 @@ class Breaker:
         self.era = 0
         """Grows with every transition: an answer to a call of an era before says nothing."""
 
+        self.closings = 0
+        """Grows each time it closes: from then on the provider is well again."""
+
         self.news: deque[Transition] = deque(maxlen=MOST_NEWS)
         """The transitions that nobody was told of yet."""
 
@@ -130,6 +133,11 @@ class Breaker:
         if self.circuit is Circuit.OPEN and self._time_is_up():
             self._move(Circuit.HALF_OPEN, "the time it was left alone is up", self.retry_time)
         return self.circuit
+
+    @property
+    def probing(self) -> bool:
+        """Whether it is half open and a probe is under way: nobody else is let through."""
+        return self._probing
 
     def rests(self, pause: timedelta) -> bool:
         """Tell whether it is half open, and nothing was tried for so long."""
@@ -238,6 +246,7 @@ class Breaker:
     def _move(self, to: Circuit, why: str, retry_time: datetime | None = None) -> None:
         self.circuit, self.retry_time = to, retry_time
         self.era += 1
+        self.closings += to is Circuit.CLOSED
         self._forget_calls()
         self.news.append(Transition(to, why, retry_time))
 

@@ -12,6 +12,9 @@ AWAITS_TURN = "AwaitsTurn"
 NOT_CALLED = "the shop has suspended its payment gateway"
 LEFT_ALONE = "the provider does not respond and is left alone for a while"
 
+NEXT_PROBE = timedelta(seconds=0.1)
+"""How soon the next in line looks again while a probe is under way."""
+
 SPREAD = 0.5
 """Which part of the pause between two turns is left to chance."""
 
@@ -30,13 +33,35 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Leave:
+    """What the gateway lets a payment do that is to be looked up or given back."""
+
+    held: Held | None = None
+    """Why it may not call now, if it may not."""
+
+    turn: bool = False
+    """Whether its turn has come, however long it would have paused by itself."""
+
+
+FREE = Leave()
+"""It calls when it is due."""
+
+
+@dataclass(frozen=True)
 class Gate:
-    """What a gateway says of charging, at one moment."""
+    """What a circuit of a gateway says, at one moment."""
 
     circuit: Circuit
     suspended: bool
     retry_time: datetime | None
     now: datetime
+    probing: bool = False
+    """Whether a probe is under way: they go one at a time."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the provider is called as usual."""
+        return self.circuit is Circuit.CLOSED and not self.suspended
 
 
 def in_order(waiting: Iterable[Payment]) -> list[str]:
@@ -61,16 +86,38 @@ def turns(
 def hold(gate: Gate, *, in_line: bool, others_in_line: bool, turn: datetime | None) -> Held | None:
     """Say why a payment may not be charged now, if it may not.
 
-    With the circuit half open only those with a turn go, as probes; who comes new lines up behind
-    those who wait. With it closed those who wait go at their turn, and who comes new at once.
+    With the circuit half open only those with a turn go, as probes, one at a time; who comes new
+    lines up behind those who wait. With it closed those who wait go at their turn, and who comes
+    new at once.
     """
     if gate.suspended:
         return Held(SUSPENDED, NOT_CALLED)
+    left_alone = Held(CIRCUIT_OPEN, LEFT_ALONE, gate.retry_time)
     if gate.circuit is Circuit.OPEN:
-        return Held(CIRCUIT_OPEN, LEFT_ALONE, gate.retry_time)
+        return left_alone
     if not in_line:
-        lines_up = gate.circuit is Circuit.HALF_OPEN and others_in_line
-        return Held(CIRCUIT_OPEN, LEFT_ALONE, gate.retry_time) if lines_up else None
-    if turn is not None and turn <= gate.now:
-        return None
-    return Held(AWAITS_TURN, LEFT_ALONE, gate.retry_time, turn)
+        lines_up = gate.circuit is Circuit.HALF_OPEN and (others_in_line or gate.probing)
+        return left_alone if lines_up else None
+    return _until(gate, turn)
+
+
+def leave(gate: Gate, turn: datetime | None) -> Leave:
+    """Say whether a payment may be looked up or given back now; there is no suspended gate here.
+
+    With the circuit closed who waited goes at its turn, and who did not when it is due.
+    """
+    if gate.circuit is Circuit.OPEN:
+        return Leave(Held(CIRCUIT_OPEN, LEFT_ALONE, gate.retry_time))
+    if gate.closed and turn is None:
+        return FREE
+    held = _until(gate, turn)
+    return Leave(held, turn=held is None)
+
+
+def _until(gate: Gate, turn: datetime | None) -> Held | None:
+    """Hold a payment until its turn; a half-open circuit takes the next when a probe has ended."""
+    if turn is None or turn > gate.now:
+        return Held(AWAITS_TURN, LEFT_ALONE, gate.retry_time, turn)
+    if gate.probing:
+        return Held(AWAITS_TURN, LEFT_ALONE, gate.retry_time, gate.now + NEXT_PROBE)
+    return None

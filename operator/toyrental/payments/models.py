@@ -70,6 +70,10 @@ _CAPTURED = frozenset(
     {PaymentPhase.CAPTURED, PaymentPhase.PARTIALLY_REFUNDED, PaymentPhase.REFUNDED}
 )
 
+_ENDED_UNCHARGED = frozenset(
+    {PaymentPhase.DECLINED, PaymentPhase.VOIDED, PaymentPhase.MANUAL_REVIEW}
+)
+
 
 class Reason(StrEnum):
     """Every reason a payment's conditions give."""
@@ -341,6 +345,20 @@ class Payment(Resource):
         """Whether it waits in line until the provider is called again."""
         failure = self.status.failure
         return self.phase is PaymentPhase.DEFERRED and failure is not None and failure.code in LINE
+
+    @property
+    def inquires(self) -> bool:
+        """Whether it is to be looked up or given back: that goes through a circuit of its own."""
+        if self.captured:
+            return self.status.refund_step is not None
+        called_off = (self.withheld or self.deleting) and self.phase not in _ENDED_UNCHARGED
+        return called_off or self.phase is PaymentPhase.UNKNOWN
+
+    @property
+    def rests(self) -> bool:
+        """Whether its gateway is nothing to it now: it was taken, and nothing is to go back."""
+        idle = self.status.refund_step is None and not self.refund_outstanding
+        return self.captured and idle and not self.deleting
 
     @property
     def withheld(self) -> bool:

@@ -13,9 +13,9 @@ from toyrental.payments import gateway_rules, rules
 from toyrental.payments.credentials import line_in
 from toyrental.payments.gateways import Gateways, GatewayUnusable
 from toyrental.payments.guard import Guard
-from toyrental.payments.line import Held
+from toyrental.payments.line import FREE, LEFT_ALONE, Held, Leave
 from toyrental.payments.metrics import GATEWAYS, Place
-from toyrental.payments.models import Circuit, Payment, PaymentGateway, PaymentPhase
+from toyrental.payments.models import CIRCUIT_OPEN, Circuit, Payment, PaymentGateway, PaymentPhase
 from toyrental.payments.providers import port
 from toyrental.payments.providers.port import Provider
 from toyrental.rentals.models import Rental
@@ -25,6 +25,8 @@ from toyrental.shared.money import Money
 from toyrental.shared.resource import Key, Resource
 
 UNSETTLED_AT = "payments/unsettled-at"
+OPEN_AT = "payments/open-at"
+INQUIRING_AT = "payments/inquiring-at"
 DEFERRED_AT = "payments/deferred-at"
 
 COUNTED_EVERY = timedelta(seconds=3)
@@ -45,22 +47,24 @@ class PaymentReconciler:
         self._clock = clock
         self._client = client
         self._gateways = gateways
-        cache.add_index("Payment", UNSETTLED_AT, unsettled_at)
+        cache.add_index("Payment", OPEN_AT, open_at)
+        cache.add_index("Payment", INQUIRING_AT, inquiring_at)
         cache.add_index("Payment", DEFERRED_AT, deferred_at)
 
     def wakes(self, before: Resource | None, after: Resource | None) -> Iterable[Key]:
         """Return which payments a change concerns.
 
         Of rentals that is only that one has ended, of gateways that they can be called otherwise
-        than before: that is what wakes the payments that were put off.
+        than before: that is what wakes the payments that were put off. A circuit that moves is
+        nothing to the many that rest.
         """
         match after or before:
             case Payment() as payment:
                 yield payment.key
-            case PaymentGateway() as gateway if _called_otherwise(before, after):
-                yield from self._cache.keys_under(
-                    self.kind, UNSETTLED_AT, f"{gateway.namespace}/{gateway.name}"
-                )
+            case PaymentGateway() as gateway:
+                place = f"{gateway.namespace}/{gateway.name}"
+                for index in _concerned(before, after):
+                    yield from self._cache.keys_under(self.kind, index, place)
             case Rental() as rental if after is None or rental.settled:
                 yield Key(self.kind, rental.namespace, rental.payment_name)
             case _:
@@ -114,7 +118,7 @@ class PaymentReconciler:
         shop = payment.namespace
         rental = self._cache.get(Key("Rental", shop, payment.spec.rental_ref.name))
         ours = isinstance(rental, Rental) and rental.uid == payment.spec.rental_ref.uid
-        provider, terms, obstacle, held = None, None, "", None
+        provider, terms, obstacle, held, leave = None, None, "", None, FREE
         ref = payment.spec.gateway_ref
         if ref is not None:
             gateway = self._cache.get(Key("PaymentGateway", shop, ref.name))
@@ -123,7 +127,8 @@ class PaymentReconciler:
                 provider = await self._gateways.provider(known, ref.name)
                 timeout = timedelta(seconds=known.spec.timeout_seconds if known else 0)
                 terms = rules.Terms(timeout, provider.capabilities)
-                held = self._held(known, payment) if known is not None else None
+                if known is not None:
+                    held, leave = self._held(known, payment), self._leave(known, payment)
             except GatewayUnusable as error:
                 obstacle = str(error)
         return provider, rules.Situation(
@@ -133,6 +138,7 @@ class PaymentReconciler:
             obstacle=obstacle,
             now=self._clock(),
             held=held,
+            leave=leave,
             told=told,
         )
 
@@ -146,6 +152,20 @@ class PaymentReconciler:
                     yield other
 
         return self._gateways.guard(gateway).hold(payment, waiting)
+
+    def _leave(self, gateway: PaymentGateway, payment: Payment) -> Leave:
+        """Say whether the payment may be looked up or given back now, if it waits for that."""
+        now = self._clock()
+
+        def waiting() -> Iterable[Payment]:
+            place = f"{gateway.namespace}/{gateway.name}"
+            for other in self._cache.find("Payment", INQUIRING_AT, place):
+                if isinstance(other, Payment) and rules.waits_to_inquire(other, now):
+                    yield other
+
+        if not rules.waits_to_inquire(payment, now):
+            return FREE
+        return self._gateways.guard(gateway).leave(payment, waiting)
 
     async def _call(self, provider: Provider, s: rules.Situation, call: rules.Call) -> rules.Step:
         payment = s.payment
@@ -303,9 +323,14 @@ class PaymentGatewayReconciler:
         GATEWAYS.forget(Place(key.namespace, key.name))
 
     async def _checked(self, gateway: PaymentGateway, guard: Guard) -> gateway_rules.Checked:
-        """Return how the provider does: asked not long ago, since it costs it a call."""
+        """Return how the provider does: asked not long ago, since it costs it a call.
+
+        That a circuit moved is told first: while one is not closed, an answer may take long.
+        """
         known = self._checks.get(gateway.key)
         closed = guard.charges.look() is guard.inquiries.look() is Circuit.CLOSED
+        if guard.news is not None and not closed:
+            return _NOT_ASKED_YET
         state = (gateway.uid, gateway.metadata.generation, guard.charges.era, guard.inquiries.era)
         fresh = known is not None and known.state == state and self._clock() < known.until
         if known is not None and fresh and closed and gateway.key not in self._doubted:
@@ -324,6 +349,9 @@ class PaymentGatewayReconciler:
         return await provider.validate()
 
 
+_NOT_ASKED_YET = port.NotSent(LEFT_ALONE, CIRCUIT_OPEN)
+
+
 @dataclass(frozen=True)
 class _Check:
     """What a look at a provider gave, of which state of its gateway, and how long it holds."""
@@ -333,17 +361,15 @@ class _Check:
     until: datetime
 
 
-def _called_otherwise(before: Resource | None, after: Resource | None) -> bool:
-    """Tell whether a change of a gateway bears on how it is called."""
+def _concerned(before: Resource | None, after: Resource | None) -> tuple[str, ...]:
+    """Return the indexes of the payments for which a change of their gateway bears on its calls."""
     if not isinstance(before, PaymentGateway) or not isinstance(after, PaymentGateway):
-        return True
+        return (OPEN_AT,)
     was, now = before.status, after.status
-    return (
-        before.spec != after.spec
-        or before.ready != after.ready
-        or (was.circuit, was.refund_circuit, was.account)
-        != (now.circuit, now.refund_circuit, now.account)
-    )
+    if (before.spec, before.ready, was.account) != (after.spec, after.ready, now.account):
+        return (OPEN_AT,)
+    moved = (was.circuit, was.refund_circuit) != (now.circuit, now.refund_circuit)
+    return (DEFERRED_AT, INQUIRING_AT) if moved else ()
 
 
 def _is_deferred(resource: Resource | None) -> bool:
@@ -362,6 +388,16 @@ def unsettled_at(payment: Resource) -> Iterable[str]:
     if not isinstance(payment, Payment) or payment.settled or payment.spec.gateway_ref is None:
         return []
     return [f"{payment.namespace}/{payment.spec.gateway_ref.name}"]
+
+
+def open_at(payment: Resource) -> Iterable[str]:
+    """Index payments that may yet have something to ask by their gateway."""
+    return unsettled_at(payment) if isinstance(payment, Payment) and not payment.rests else []
+
+
+def inquiring_at(payment: Resource) -> Iterable[str]:
+    """Index payments that are to be looked up or given back by their gateway."""
+    return unsettled_at(payment) if isinstance(payment, Payment) and payment.inquires else []
 
 
 def deferred_at(payment: Resource) -> Iterable[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from toyrental.payments.line import AWAITS_TURN, Held
+from toyrental.payments.line import AWAITS_TURN, FREE, Held, Leave
 from toyrental.payments.models import (
     LINE,
     SETTLE,
@@ -47,7 +47,7 @@ from toyrental.payments.providers.port import (
 from toyrental.rentals.models import Rental, RentalPhase
 from toyrental.shared import conditions
 from toyrental.shared.conditions import Finding, false, true, unknown
-from toyrental.shared.decisions import NOTHING, Decision, Event, Write
+from toyrental.shared.decisions import NOTHING, Decision, Event, Write, soonest
 from toyrental.shared.money import Money
 from toyrental.shared.resource import Key
 
@@ -62,6 +62,9 @@ PATIENCE = 15
 
 An outage of some minutes ends by itself, and most do. It is tried on after that.
 """
+
+LONGEST_HELD = timedelta(minutes=15)
+"""After how long a person is called where a circuit held a look-up or a refund back all along."""
 
 
 _HANDED_OVER = frozenset({RentalPhase.RENTED, RentalPhase.RETURNED})
@@ -127,6 +130,9 @@ class Situation:
     held: Held | None = None
     """Why the gateway does not let it be charged now, if it does not."""
 
+    leave: Leave = FREE
+    """Whether the gateway lets it be looked up or given back now, if it is to be."""
+
     told: bool = False
     """Whether the provider says that something happened: a hint to look up at once, no more."""
 
@@ -165,14 +171,13 @@ class Situation:
 
     @property
     def due(self) -> bool:
-        """Whether the pause since the last try is over."""
-        at = self.payment.status.next_attempt_time
-        return at is None or self.now >= at
+        """Whether the pause since the last try is over, or it was given a turn before that."""
+        return self.leave.turn or _is_over(self.payment.status.next_attempt_time, self.now)
 
     @property
     def asks(self) -> bool:
         """Whether the provider is to be asked now."""
-        return (self.due or self.told) and not self.suspended
+        return (self.due or self.told) and not self.suspended and self.leave.held is None
 
     @property
     def only_told(self) -> bool:
@@ -192,6 +197,19 @@ class Situation:
     def within_key_life(self, recorded: datetime) -> bool:
         """Tell whether the provider surely still knows a key that was recorded then."""
         return self.terms is not None and self.now < recorded + self.terms.capabilities.key_life
+
+
+def waits_to_inquire(payment: Payment, now: datetime) -> bool:
+    """Tell whether a payment would be looked up or given back now, but for failures before.
+
+    Pauses that are no failure's, such as that between two look-ups of a void, are kept.
+    """
+    status = payment.status
+    return payment.inquires and (status.tries > 0 or _is_over(status.next_attempt_time, now))
+
+
+def _is_over(pause_until: datetime | None, now: datetime) -> bool:
+    return pause_until is None or now >= pause_until
 
 
 Step = Decision | Call
@@ -430,8 +448,24 @@ def _charge_call(s: Situation) -> SendCharge:
 
 
 def _wait(s: Situation) -> Decision:
+    if s.leave.held is not None and not s.suspended:
+        return _keep_back(s, s.leave.held)
     at = s.payment.status.next_attempt_time
     return Decision(look_again=at if at is not None and at > s.now else None)
+
+
+def _keep_back(s: Situation, held: Held) -> Decision:
+    """Wait for a circuit: a turn comes, and nothing is written, unless that takes very long."""
+    at = s.payment.status.next_attempt_time
+    if at is None:
+        waits = f"It waits: {held.message}."
+        return Decision(_note(s, s.payment.phase, _inquiring(s, waits), next_attempt_time=s.now))
+    too_long = at + LONGEST_HELD
+    if s.now < too_long:
+        return Decision(look_again=soonest(held.look_again, too_long))
+    return Decision(
+        _note(s, s.payment.phase, _still_unresolved(s, held.message)), look_again=held.look_again
+    )
 
 
 _RULES: tuple[Rule, ...] = (
@@ -467,11 +501,22 @@ def learn_charge(s: Situation, answer: ChargeAnswer | MethodMissing) -> Decision
             return Decision(_not_known(s, message, failure=failure))
         case Refused(code, message):
             return Decision(_review(s, code, message))
-        case _ if s.payment.phase is PaymentPhase.UNKNOWN:
-            # This request did nothing. An earlier one may have, and may yet arrive.
-            return Decision(_not_known(s, answer.message, _pause_of(s, answer)))
         case NotSent() | Unauthorized() | TryLater():
-            return Decision(_put_off(s, answer))
+            return _learn_not_charged(s, answer)
+
+
+def _learn_not_charged(s: Situation, answer: NotSent | Unauthorized | TryLater) -> Decision:
+    """Return what it means that this request did nothing.
+
+    Where an earlier one may have done something, that may yet arrive.
+    """
+    unknown_yet = s.payment.phase is PaymentPhase.UNKNOWN
+    recorded = unknown_yet or s.payment.in_line
+    if isinstance(answer, NotSent) and answer.reason in LINE and recorded:
+        return Decision(look_again=answer.retry_time)
+    if unknown_yet:
+        return Decision(_not_known(s, answer.message, _pause_of(s, answer)))
+    return Decision(_put_off(s, answer))
 
 
 def learn_look_up(s: Situation, answer: LookUpAnswer) -> Step:
@@ -481,6 +526,8 @@ def learn_look_up(s: Situation, answer: LookUpAnswer) -> Step:
             return _learn_found(s, answer)
         case Missing():
             return _learn_missing(s)
+        case NotSent(reason=reason) if reason in LINE:
+            return Decision(look_again=answer.retry_time)
         case Refused(code, message) if code == ANSWER_MISMATCH and not s.payment.captured:
             return Decision(_review(s, code, message))
         case _ if s.only_told:
@@ -521,6 +568,8 @@ def _learn_missing(s: Situation) -> Step:
         return Decision(
             _review(s, "OutcomeUnknown", "the provider never answered, and its keys have expired")
         )
+    if s.payment.phase is PaymentPhase.UNKNOWN and s.held is not None:
+        return _keep_back(s, s.held)
     if s.payment.phase is not PaymentPhase.UNKNOWN and (wait := _pause(s)) is not None:
         return wait
     return _charge_call(s)
@@ -551,6 +600,8 @@ def learn_refund(s: Situation, step: RefundStep | None, answer: RefundAnswer) ->
             return NOTHING
         case Refused(_, message):
             return Decision(_refund_trouble(s, message))
+        case NotSent(reason=reason) if reason in LINE:
+            return Decision(look_again=answer.retry_time)
         case _:
             return Decision(_refund_trouble(s, answer.message, _pause_of(s, answer)))
 
@@ -710,16 +761,29 @@ def _look_up_trouble(s: Situation, trouble: Trouble) -> Write | None:
     when = _next_try(s, _pause_of(s, trouble))
     if not _patience_is_over(s):
         return _note(s, s.payment.phase, {}, **when)
+    return _note(s, s.payment.phase, _still_unresolved(s, trouble.message), **when)
+
+
+def _inquiring(s: Situation, message: str) -> dict[str, Finding]:
+    """Return a finding of what is to be found out or given back."""
     if s.payment.captured:
-        found = {"Refunded": _unresolved(s, f"The refund still fails: {trouble.message}.")}
-    else:
-        why = f"The provider still does not say whether it was charged: {trouble.message}."
-        found = _unless_customers(s, _unresolved(s, why))
-    return _note(s, s.payment.phase, found, **when)
+        return {"Refunded": unknown(Reason.REFUNDING, message)}
+    reason = Reason.VOIDING if s.unwanted else Reason.UNKNOWN
+    return _unless_customers(s, unknown(reason, message))
+
+
+def _still_unresolved(s: Situation, why: str) -> dict[str, Finding]:
+    """Return a finding that calls a person for what cannot be found out or given back."""
+    if s.payment.captured:
+        return {"Refunded": _unresolved(s, f"The refund still fails: {why}.")}
+    what = f"The provider still does not say whether it was charged: {why}."
+    return _unless_customers(s, _unresolved(s, what))
 
 
 def _patience_is_over(s: Situation) -> bool:
-    return s.payment.status.tries + 1 >= PATIENCE
+    known = conditions.find(s.payment.status.conditions, "Stalled")
+    called = known is not None and known.reason == Reason.UNRESOLVED
+    return called or s.payment.status.tries + 1 >= PATIENCE
 
 
 def _unresolved(s: Situation, what: str) -> Finding:
