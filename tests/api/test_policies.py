@@ -428,7 +428,7 @@ class TestDecisionsAreTheOwners:
 
 
 class TestRepairsAreTheRepairers:
-    """R14, R16: who may resolve tickets repairs or discards, and is recorded."""
+    """R14, R16: who may, repairs or discards, and is recorded."""
 
     REPAIRED: ClassVar[Json] = {"resolution": {"outcome": "Repaired"}}
 
@@ -441,9 +441,24 @@ class TestRepairsAreTheRepairers:
             owner.patch(RepairTicket, "ticket", spec=self.REPAIRED)
         owner.patch(RepairTicket, "ticket", spec={"description": "a wheel", "assignee": "hana"})
 
-    def test_who_resolves_takes_and_ends_them_and_is_recorded(self, shop: Shop) -> None:
+    @pytest.mark.parametrize(
+        ("verb", "outcome", "other"),
+        [("repair", "Repaired", "Discarded"), ("discard", "Discarded", "Repaired")],
+    )
+    def test_who_repairs_does_not_discard_nor_the_other_way_round(
+        self, shop: Shop, verb: str, outcome: str, other: str
+    ) -> None:
         shop.create(objects.ticket("ticket", toy="bear"))
-        hana = shop.person("hana", can("patch resolve", "repairtickets"))
+        hana = shop.person("hana", can(f"patch {verb}", "repairtickets"))
+        asked_for = "discard" if verb == "repair" else "repair"
+        with forbidden(f"may not end the repair ticket: .* verb {asked_for} on repairtickets"):
+            hana.patch(RepairTicket, "ticket", spec={"resolution": {"outcome": other}})
+        hana.patch(RepairTicket, "ticket", spec={"assignee": "hana"})
+        hana.patch(RepairTicket, "ticket", spec={"resolution": {"outcome": outcome}})
+
+    def test_who_repairs_takes_and_ends_them_and_is_recorded(self, shop: Shop) -> None:
+        shop.create(objects.ticket("ticket", toy="bear"))
+        hana = shop.person("hana", can("patch repair discard", "repairtickets"))
         hana.patch(RepairTicket, "ticket", spec={"assignee": "hana"})
         with forbidden("what is wrong with the toy is said by who opens tickets"):
             hana.patch(RepairTicket, "ticket", spec={"description": "nothing"})

@@ -36,7 +36,7 @@ MAY = {
         "impersonate": "customers",
     },
     "toyrental-repairer": {
-        "get list watch patch update resolve": "repairtickets",
+        "get list watch patch update repair discard": "repairtickets",
         "get list": "toys",
     },
     "toyrental-store-owner": {
@@ -113,7 +113,7 @@ MAY_NOT = {
     },
     "toyrental-store-owner": {
         "create patch delete operate": "payments",
-        "resolve": "repairtickets",
+        "repair discard": "repairtickets",
         "impersonate": "customers",
         "patch": "rentals/status toys/status payments/status",
         "operate": "rentals toys",
@@ -126,7 +126,7 @@ MAY_NOT = {
         "patch": "repairtickets",
         "list watch create": "secrets",
         "operate approve inspect": "rentals toys",
-        "resolve": "repairtickets",
+        "repair discard": "repairtickets",
         "impersonate": "customers",
     },
     "toyrental-rentals": {

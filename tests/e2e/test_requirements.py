@@ -42,7 +42,7 @@ def people(shop: Shop, simulator: SimulatorProcess) -> People:
         can("create patch delete", "rentals toys repairtickets"),
         can("approve inspect", "rentals"),
     )
-    repairer = shop.person("joon", *LOOK, can("patch resolve", "repairtickets"))
+    repairer = shop.person("joon", *LOOK, can("patch repair discard", "repairtickets"))
     people = People(
         Business(customer, simulator, customer=customer.api.who_am_i()),
         Business(owner, simulator),
