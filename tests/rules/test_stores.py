@@ -20,6 +20,7 @@ from toyrental.stores.models import (
     Availability,
     Booking,
     BookingState,
+    Orders,
     Service,
     ServiceState,
     Store,
@@ -157,3 +158,12 @@ def test_a_shop_says_what_it_lacks() -> None:
     assert told(a_store(OPEN_SHOP), gateway) == ("True", "Open", False)
     assert told(a_store(OPEN_SHOP), None) == ("False", "PaymentGatewayNotFound", True)
     assert told(a_store(StoreSpec()), None) == ("False", "NoPaymentGateway", True)
+    suspended = gateway.with_spec(suspended=True)
+    assert told(a_store(OPEN_SHOP), suspended) == ("False", "PaymentGatewaySuspended", True)
+
+
+def test_a_shop_that_has_paused_orders_does_not_say_that_it_takes_them() -> None:
+    simulator = PaymentGatewaySpec(simulator=Simulator(endpoint="http://127.0.0.1:1"))
+    gateway = PaymentGateway(metadata=metadata("till"), spec=simulator)
+    paused = OPEN_SHOP.model_copy(update={"orders": Orders.PAUSED})
+    assert told(a_store(paused), gateway) == ("True", "OrdersPaused", False)

@@ -13,7 +13,7 @@ from toyrental.shared import conditions
 from toyrental.shared.conditions import Finding, false, is_true, true, unknown
 from toyrental.stores.models import Approval, Booking, StoreSpec, Toy
 
-PAYMENTS_SILENT_AFTER = timedelta(seconds=30)
+PAYMENTS_SILENT_AFTER = timedelta(seconds=20)
 """How long a Payment may go unseen before the customer is told that payments are not running."""
 
 

@@ -10,7 +10,7 @@ from toyrental.shared import conditions
 from toyrental.shared.conditions import Finding, false, true
 from toyrental.shared.decisions import NOTHING, Decision, Event, Write, status_write
 from toyrental.shared.resource import Key
-from toyrental.stores.models import Booking, Store, Toy
+from toyrental.stores.models import Booking, Orders, Store, Toy
 
 
 @dataclass(frozen=True)
@@ -73,4 +73,11 @@ def _ready(store: Store, gateway: PaymentGateway | None) -> tuple[Finding, bool]
             "PaymentGatewayNotFound",
             f"Payments are deferred: there is no PaymentGateway {ref.name}; create it.",
         ), True
+    if gateway.spec.suspended:
+        return false(
+            "PaymentGatewaySuspended",
+            f"Payments are deferred: PaymentGateway {ref.name} is suspended; unset its suspended.",
+        ), True
+    if store.spec.orders is Orders.PAUSED:
+        return true("OrdersPaused", "New orders are kept and wait: orders are paused."), False
     return true("Open", "The shop takes orders and payments."), False
