@@ -11,23 +11,26 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from dev.cluster import Cluster, ControlPlane, manifests
 from dev.cluster.console import plain
 from dev.cluster.manifests import REPOSITORY
 from dev.generate.chart import CHART
 from dev.helm import HELM
-from tests.api.schemas import crds
 from tests.e2e.business import GATEWAY, Business
 from tests.support import Api, Json, Refused, Shop
 from tests.support.helm import NAMESPACE, RELEASE, helm, render
 from tests.support.manifests import Objects
 from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
 from tests.upgrade import phases
+from toyrental.kinds import KINDS
 from toyrental.payments.models import PaymentGateway
 from toyrental.rentals.models import Rental
+from toyrental.shared.resource import GROUP
 
 __all__ = ["pytest_runtest_makereport"]
 
@@ -60,13 +63,15 @@ class Release:
             shutil.rmtree(self.previous / "files" / folder)
             shutil.copytree(PREVIOUS / folder, self.previous / "files" / folder)
 
-    def install(self, chart: Path = CHART) -> None:
+    def install(self, chart: Path) -> None:
         self._helm("install", RELEASE, str(chart), "--create-namespace")
-        manifests.wait_for_policies(self.cluster)
 
     def upgrade(self, chart: Path = CHART, *flags: str) -> None:
         self._helm("upgrade", RELEASE, str(chart), *flags)
         manifests.wait_for_policies(self.cluster)
+
+    def rolls_back(self) -> None:
+        self._helm("rollback", RELEASE)
 
     def uninstall(self) -> str:
         return self._helm("uninstall", RELEASE)
@@ -103,7 +108,7 @@ class Release:
         return OperatorProcess(replace(self.cluster, kubeconfig=kubeconfig), directory)
 
 
-def test_a_shop_lives_through_upgrade_uninstall_and_install(
+def test_a_shop_lives_through_upgrade_rollback_uninstall_and_install(
     release: Release, tmp_path: Path
 ) -> None:
     cluster = release.cluster
@@ -123,10 +128,9 @@ def test_a_shop_lives_through_upgrade_uninstall_and_install(
         # When it is upgraded
         release.upgrade()
         # Then the kinds are the new ones
-        for crd in crds():
-            name = crd["metadata"]["name"]
-            served = admin.get("CustomResourceDefinition", name)["spec"]
-            assert served["versions"][0]["schema"] == crd["spec"]["versions"][0]["schema"], name
+        for kind in KINDS:
+            plural = kind.SERVED.plural
+            assert schema_of(admin, plural) == schema_in(REPOSITORY, plural)
         # And nothing of the shop has changed
         assert phases.all_of(business) == before
         # And each can be written and deleted, whatever its phase
@@ -139,11 +143,17 @@ def test_a_shop_lives_through_upgrade_uninstall_and_install(
             business.gets_back("rented")
             assert "forbidden" not in operator.log.lower()
         before = phases.all_of(business)
+        # When it is rolled back
+        release.rolls_back()
+        # Then the kinds are the old ones, and every object is there in its phase
+        assert schema_of(admin, "rentals") == schema_in(PREVIOUS, "rentals")
+        assert phases_in(phases.all_of(business)) == phases_in(before)
+        before = phases.all_of(business)
         # When it is uninstalled
         said = release.uninstall()
         # Then its own objects are gone, the kinds and the shop are not
-        for name in (crd["metadata"]["name"] for crd in crds()):
-            assert name in said, "Helm says what it keeps"
+        for kind in KINDS:
+            assert f"{kind.SERVED.plural}.{GROUP}" in said, "Helm says what it keeps"
         for each in Objects(render()).all:
             kept = each["kind"] == "CustomResourceDefinition"
             assert exists(cluster, each) is kept, each["metadata"]
@@ -151,7 +161,6 @@ def test_a_shop_lives_through_upgrade_uninstall_and_install(
         # When it is installed again, and a shop opened, as the page for platform engineers says
         for command in first_commands():
             release.types(command)
-        manifests.wait_for_policies(cluster)
         # Then it takes over what was kept, and the new shop's orders are paid at the simulator
         opened = Business(Shop(admin, "maple-street"), simulator)
         endpoint = {"simulator": {"endpoint": simulator.url}}
@@ -192,6 +201,21 @@ def assert_deciders_are_who_they_say(shop: Shop, order: str, other: str) -> None
     shop.patch(Rental, other, spec={"approval": approved})
     said = [shop.get_raw(Rental, each)["spec"]["approval"] for each in (order, other)]
     assert said == [approved | {"decidedBy": me}, approved]
+
+
+def schema_of(api: Api, plural: str) -> Any:
+    """Return the schema by which the API server judges a kind now."""
+    crd = api.get("CustomResourceDefinition", f"{plural}.{GROUP}")
+    return crd["spec"]["versions"][0]["schema"]
+
+
+def schema_in(folder: Path, plural: str) -> Any:
+    crd = yaml.safe_load((folder / "crds" / f"{GROUP}_{plural}.yaml").read_text())
+    return crd["spec"]["versions"][0]["schema"]
+
+
+def phases_in(shop: dict[str, Json]) -> dict[str, str | None]:
+    return {name: each["status"].get("phase") for name, each in shop.items()}
 
 
 def assert_alive(api: Api, content: Json) -> None:
