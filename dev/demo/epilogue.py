@@ -15,7 +15,9 @@ def sums(stage: Stage) -> None:
     """Hold the provider's ledger against the Payments. Raises StageError where they differ."""
     uids = {rental.uid for rental in stage.watch.of("rental")}
     try:
-        books = httpx.get(f"{stage.simulator}/ledger", timeout=10, trust_env=False).json()
+        books: dict[str, list[dict[str, Any]]] = {}
+        for page in ("/ledger", "/ledger/declines"):
+            books |= httpx.get(f"{stage.simulator}{page}", timeout=10, trust_env=False).json()
     except httpx.HTTPError as error:
         raise StageError(f"The simulator does not show its ledger: {error}.") from error
     charges, refunds, declines = (

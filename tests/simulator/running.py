@@ -100,7 +100,10 @@ class Running:
         return [fault["struck"] for fault in self.faults()]
 
     def ledger(self) -> dict[str, list[dict[str, Any]]]:
+        """Give the money, and what was declined."""
         books: dict[str, list[dict[str, Any]]] = self.client.get("/ledger").json()
+        assert books.keys() == {"charges", "refunds"}
+        books |= self.client.get("/ledger/declines").json()
         return books
 
 

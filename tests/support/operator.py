@@ -245,9 +245,11 @@ class SimulatorProcess(Process):
 
     def ledger(self) -> "Ledger":
         """Return all that was taken and given back. It must be running."""
-        answer = httpx.get(f"{self.url}/ledger", timeout=STOP_SECONDS, trust_env=False)
-        books = answer.raise_for_status().json()
-        return Ledger(books["charges"], books["refunds"], books.get("declines", []))
+        books: dict[str, list[dict[str, Any]]] = {}
+        for page in ("/ledger", "/ledger/declines"):
+            answer = httpx.get(f"{self.url}{page}", timeout=STOP_SECONDS, trust_env=False)
+            books |= answer.raise_for_status().json()
+        return Ledger(books["charges"], books["refunds"], books["declines"])
 
 
 class Ledger(NamedTuple):

@@ -33,8 +33,8 @@ from toyrental.simulator.provider import Conduct, Provider, Reply
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _DIRECTORY = (
-    "The simulator has /v1/charges, /v1/charges/{id}, /v1/refunds, /v1/account, /ledger and "
-    "/healthz."
+    "The simulator has /v1/charges, /v1/charges/{id}, /v1/refunds, /v1/account, /ledger, "
+    "/ledger/declines and /healthz."
 )
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -60,6 +60,7 @@ def build_app(books: Books, injector: Injector, shape: Shape, failures: Failures
         wire.route("/v1/refunds", GET=api.list_refunds, POST=api.create_refund),
         wire.route("/v1/account", GET=api.get_account),
         wire.route("/ledger", GET=api.get_ledger),
+        wire.route("/ledger/declines", GET=api.get_declines),
         wire.route("/healthz", GET=api.get_health),
     ]
     return wire.build(routes, _DIRECTORY)
@@ -149,7 +150,10 @@ class _Api:
         return await self._injector.lead(request, Facts(Operation.ACCOUNT), show)
 
     async def get_ledger(self, _request: Request) -> Response:
-        return wire.response(await self._books.use(_whole_ledger, self._books.ledger))
+        return wire.response(await self._books.use(_money, self._books.ledger))
+
+    async def get_declines(self, _request: Request) -> Response:
+        return wire.response(await self._books.use(_declines, self._books.ledger))
 
     async def get_health(self, _request: Request) -> Response:
         await self._books.use(self._books.ledger.check)
@@ -188,15 +192,18 @@ class _Api:
             tell(events.refunded(charge), facts)
 
 
-def _whole_ledger(ledger: Ledger) -> Answer:
+def _money(ledger: Ledger) -> Answer:
     # Read and written out in one go: one state of the books, and the event loop stays free.
     return answers.ok(
         {
             "charges": [charge.entry() for charge in ledger.charges()],
             "refunds": [refund.entry() for refund in ledger.refunds()],
-            "declines": [decline.entry() for decline in ledger.declines()],
         }
     )
+
+
+def _declines(ledger: Ledger) -> Answer:
+    return answers.ok({"declines": [decline.entry() for decline in ledger.declines()]})
 
 
 def _idempotency_key(request: Request) -> str:
