@@ -10,6 +10,7 @@ Json = dict[str, Any]
 ROLES = {
     "viewer": "toyrental-viewer",
     "customer": "toyrental-customer",
+    "private customer": "toyrental-customer-private",
     "clerk": "toyrental-clerk",
     "owner": "toyrental-store-owner",
     "repairer": "toyrental-repairer",
@@ -78,7 +79,7 @@ ACTS = (
         "Rental",
         "create",
         "new",
-        "customer clerk owner",
+        "customer private-customer clerk owner",
         _ORDER | {"customer": SELF},
     ),
     Act("order for another", "Rental", "create", "new", "clerk", _ORDER | {"customer": "ryu"}),
@@ -87,7 +88,7 @@ ACTS = (
         "Rental",
         "patch",
         "mine",
-        "customer clerk owner",
+        "customer private-customer clerk owner",
         _spec(paymentMethod="pm_card_mastercard"),
     ),
     Act(
@@ -111,7 +112,7 @@ ACTS = (
         "Rental",
         "patch",
         "mine",
-        "customer clerk owner",
+        "customer private-customer clerk owner",
         _spec(desiredState="Cancelled"),
     ),
     Act("cancel another's", "Rental", "patch", "theirs", "clerk", _spec(desiredState="Cancelled")),
@@ -120,7 +121,7 @@ ACTS = (
         "Rental",
         "patch",
         "my-loan",
-        "customer clerk owner",
+        "customer private-customer clerk owner",
         _spec(desiredState="Returned"),
     ),
     Act("return another's", "Rental", "patch", "loan", "clerk", _spec(desiredState="Returned")),
@@ -164,11 +165,19 @@ ACTS = (
         "owner",
         _spec(inspection={"result": "Damaged"}),
     ),
-    Act("label one's own", "Rental", "patch", "mine", "customer clerk owner", _LABELLED),
+    Act(
+        "label one's own",
+        "Rental",
+        "patch",
+        "mine",
+        "customer private-customer clerk owner",
+        _LABELLED,
+    ),
     Act("label another's", "Rental", "patch", "theirs", "clerk owner", _LABELLED),
     Act("bind its life to something else", "Rental", "patch", "mine", "", _TIED),
     Act("remove one that waits", "Rental", "delete", "theirs", "owner shop-operator"),
     Act("remove one that is live", "Rental", "delete", "loan", "shop-operator"),
+    Act("see one", "Rental", "get", "mine", "viewer customer clerk owner shop-operator operator"),
     Act("see all", "Rental", "list", "", "viewer customer clerk owner shop-operator operator"),
     Act("ask for a payment", "Payment", "create", "new", "operator", _PAYMENT),
     Act(
@@ -267,7 +276,8 @@ Each line is tried with each role, on a real API server, by people with tokens o
 binds holds in that shop only. The operator, last, is the program; the roles are in
 [manifests/rbac](../../manifests/rbac), what else is asked for in
 [manifests/policies](../../manifests/policies). Whoever holds two roles may do what either may; a
-cluster-admin may do everything.
+cluster-admin may do everything. A private customer sees their own orders too, through
+[the customer proxy](../how-to/customer-proxy.md).
 """
 
 
@@ -333,7 +343,12 @@ def _what_for(right: Right) -> str:
 
 def _tables() -> Iterator[str]:
     for kind in dict.fromkeys(act.kind for act in ACTS):
-        yield from (f"## {kind}", "", f"| may | {' | '.join(ROLES)} |", "|---" * 8 + "|")
+        yield from (
+            f"## {kind}",
+            "",
+            f"| may | {' | '.join(ROLES)} |",
+            "|---" * (len(ROLES) + 1) + "|",
+        )
         for act in ACTS:
             if act.kind == kind:
                 marks = " | ".join("yes" if act.allows(role) else "" for role in ROLES)

@@ -30,6 +30,9 @@ MAY = {
         "create patch update": "rentals",
         "get": "payments",
     },
+    "toyrental-customer-private": {"get list watch": "toys", "create patch update": "rentals"},
+    "toyrental-customer-proxy": {"list watch": "rentals"},
+    "toyrental-token-reviewer": {"create": "tokenreviews"},
     "toyrental-clerk": {
         "get list watch create patch update": "rentals",
         "get list watch": "toys payments",
@@ -101,6 +104,18 @@ MAY_NOT = {
         "impersonate": "customers",
         "get": "secrets",
     },
+    "toyrental-customer-private": {
+        "get list watch delete approve inspect operate": "rentals",
+        "get list watch": "payments paymentgateways repairtickets secrets",
+        "impersonate": "customers",
+        "create patch": "toys payments rentals/status",
+    },
+    "toyrental-customer-proxy": {
+        "get create update patch delete impersonate": "rentals",
+        "get list watch": "toys payments secrets",
+        "impersonate": "customers users serviceaccounts",
+    },
+    "toyrental-token-reviewer": {"get list watch": "rentals toys payments secrets"},
     "toyrental-clerk": {
         "approve inspect operate delete": "rentals",
         "create patch": "payments toys rentals/status",

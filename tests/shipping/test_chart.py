@@ -9,14 +9,18 @@ import yaml
 
 from dev.generate.chart import CHART
 from dev.helm.manifests import SPLIT as EACH_ALONE
-from tests.shipping.test_values import BOARD, GRAFANA, MONITORED, SPLIT, WEBHOOKS
+from tests.shipping.test_values import BOARD, GRAFANA, MONITORED, PROXY, SPLIT, WEBHOOKS
 from tests.support import Json
 from tests.support.helm import render
 from tests.support.manifests import Objects
 from toyrental import __version__
 from toyrental.cli import app
+from toyrental.customer_proxy.app import LIVE
 
-EVERYTHING = SPLIT | BOARD | WEBHOOKS | {"metrics": MONITORED["metrics"] | GRAFANA["metrics"]}
+EVERYTHING = (
+    SPLIT | BOARD | PROXY | WEBHOOKS | {"metrics": MONITORED["metrics"] | GRAFANA["metrics"]}
+)
+CUSTOMER_PROXY = "toyrental-customer-proxy"
 ALL: dict[str, Json] = {
     "default": {},
     "everything": EVERYTHING,
@@ -57,7 +61,8 @@ def test_pods_may_do_what_the_restricted_standard_allows_and_no_more(values: Jso
         }
         assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
         assert "memory" in container["resources"]["limits"]
-        assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & pod.keys()
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        assert {kind for each in pod.get("volumes", ()) for kind in each} <= {"name", "secret"}
 
 
 @whatever_the_values
@@ -90,6 +95,7 @@ def test_ports_that_are_named_are_there(values: Json) -> None:
 @whatever_the_values
 def test_each_account_has_the_roles_of_its_contexts_and_no_other(values: Json) -> None:
     objects = Objects(render(values))
+    others = {CUSTOMER_PROXY: {CUSTOMER_PROXY, "toyrental-token-reviewer"}}
     given: dict[str, set[str]] = {name: set() for name in objects.names("ServiceAccount")}
     for each in objects.of("ClusterRoleBinding"):
         (subject,) = each["subjects"]
@@ -98,7 +104,8 @@ def test_each_account_has_the_roles_of_its_contexts_and_no_other(values: Json) -
         contexts = str(objects.flags(name).get("--contexts", "")).split(",")
         account = objects.pod(name)["serviceAccountName"]
         assert account == name, "of its own"
-        assert given.pop(account) == {f"toyrental-{each}" for each in contexts if each}
+        wanted = {f"toyrental-{each}" for each in contexts if each} or others.get(name, set())
+        assert given.pop(account) == wanted
     assert given == {}, "accounts of nobody"
 
 
@@ -140,6 +147,25 @@ def test_the_board_has_no_rights() -> None:
     for kind in ("ClusterRoleBinding", "RoleBinding"):
         for each in objects.of(kind):
             assert "toyrental-board" not in [subject["name"] for subject in each["subjects"]]
+
+
+def test_the_customer_proxy_reads_orders_where_shops_are_and_no_further() -> None:
+    objects = Objects(render(PROXY | {"namespaces": ["maple-street", "oak-street"]}))
+    subject = [{"kind": "ServiceAccount", "name": CUSTOMER_PROXY, "namespace": "toyrental-system"}]
+    bindings = [
+        (each["kind"], each["metadata"].get("namespace"), each["roleRef"]["name"])
+        for kind in ("ClusterRoleBinding", "RoleBinding")
+        for each in objects.of(kind)
+        if each["subjects"] == subject
+    ]
+    assert bindings == [
+        ("ClusterRoleBinding", None, "toyrental-token-reviewer"),
+        ("RoleBinding", "maple-street", "toyrental-customer-proxy"),
+        ("RoleBinding", "oak-street", "toyrental-customer-proxy"),
+    ]
+    for probe in ("startup", "liveness", "readiness"):
+        asked = objects.container(CUSTOMER_PROXY)[f"{probe}Probe"]["httpGet"]
+        assert asked == {"path": LIVE, "port": "https", "scheme": "HTTPS"}
 
 
 def test_the_version_comes_from_one_place() -> None:

@@ -21,6 +21,7 @@ SPLIT = {
 }
 WEBHOOKS = {"webhooks": {"enabled": True}}
 BOARD = {"board": {"enabled": True}}
+PROXY = {"customerProxy": {"enabled": True, "tlsSecret": "proxy-tls"}}
 MONITORED = {"metrics": {"monitor": "PodMonitor", "rules": {"enabled": True}}}
 GRAFANA = {"metrics": {"grafana": {"enabled": True}}}
 LIMITS = {"limits": {"memory": "1Gi"}}
@@ -300,6 +301,44 @@ CASES = [
         {"memory": "1Gi"},
         given=BOARD,
     ),
+    Case(
+        "customerProxy.enabled",
+        True,
+        lambda objects: [
+            objects.names(kind).count("toyrental-customer-proxy")
+            for kind in (
+                "Deployment",
+                "Service",
+                "ServiceAccount",
+                "NetworkPolicy",
+                "ClusterRoleBinding",
+            )
+        ],
+        [1, 1, 1, 1, 1],
+        given={"customerProxy": {"tlsSecret": "proxy-tls"}},
+    ),
+    Case(
+        "customerProxy.replicas",
+        3,
+        lambda o: o.named("Deployment", "toyrental-customer-proxy")["spec"]["replicas"],
+        3,
+        given=PROXY,
+    ),
+    Case(
+        "customerProxy.tlsSecret",
+        "other-tls",
+        pod("volumes", "toyrental-customer-proxy"),
+        [{"name": "tls", "secret": {"secretName": "other-tls"}}],
+        given=PROXY,
+    ),
+    Case("customerProxy.port", 8443, spec("Service", "ports", "0", "port"), 8443, given=PROXY),
+    Case(
+        "customerProxy.resources",
+        LIMITS,
+        lambda objects: objects.container("toyrental-customer-proxy")["resources"]["limits"],
+        {"memory": "1Gi"},
+        given=PROXY,
+    ),
 ]
 
 
@@ -384,6 +423,7 @@ def test_the_schema_has_every_value_and_no_other() -> None:
         ({"log": {"level": "loud"}}, "level"),
         ({"metrics": {"monitor": "podmonitor"}}, "monitor"),
         ({"namespaces": ["a,b"]}, "namespaces"),
+        ({"customerProxy": {"enabled": True}}, "tlsSecret"),
     ],
     ids=str,
 )
@@ -392,6 +432,6 @@ def test_a_wrong_value_is_refused_by_its_name(wrong: Json, said: str) -> None:
         render(wrong)
 
 
-@pytest.mark.parametrize("given", [{}, SPLIT, BOARD, MONITORED, GRAFANA], ids=str)
+@pytest.mark.parametrize("given", [{}, SPLIT, BOARD, PROXY, MONITORED, GRAFANA], ids=str)
 def test_helm_finds_nothing_to_blame(given: Json) -> None:
     assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), values=json.dumps(given))

@@ -40,9 +40,14 @@ def can(verbs: str, resources: str, *names: str) -> Json:
 
 
 def _group(plural: str) -> str:
-    if plural in {"configmaps", "namespaces", "secrets", "serviceaccounts"}:
+    if plural in {"configmaps", "namespaces", "secrets", "serviceaccounts", "users"}:
         return ""
-    return {"events": "events.k8s.io", "leases": "coordination.k8s.io"}.get(plural, "toyrental.dev")
+    groups = {
+        "events": "events.k8s.io",
+        "leases": "coordination.k8s.io",
+        "tokenreviews": "authentication.k8s.io",
+    }
+    return groups.get(plural, "toyrental.dev")
 
 
 class Api:
@@ -234,6 +239,7 @@ class Api:
         known = [rule | {"resourceNames": rule.get("resourceNames", [])} for rule in held]
         groups = {group for rule in held for group in rule.get("apiGroups", ())}
         ours = bool(groups & {"toyrental.dev", "coordination.k8s.io", "*"})
+        ours |= any("tokenreviews" in rule.get("resources", ()) for rule in held)
         return all(rule in known for rule in wanted) and (ours or not role)
 
     def _resource(self, kind: str, api_version: str | None = None) -> Any:

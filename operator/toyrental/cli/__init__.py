@@ -6,6 +6,7 @@ import typer
 
 from toyrental import __version__
 from toyrental.cli.board import board
+from toyrental.cli.customer_proxy import customer_proxy
 from toyrental.cli.run import run
 from toyrental.simulator.command import simulator
 
@@ -13,6 +14,7 @@ from toyrental.simulator.command import simulator
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 app.command()(run)
 app.command()(board)
+app.command()(customer_proxy)
 app.command()(simulator)
 
 
