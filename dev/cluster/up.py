@@ -58,10 +58,10 @@ def _start(control_plane: ControlPlane, provider: Provider | None, console: Cons
         return cluster
     build.program(console)  # may take minutes, and shows its own progress
     programs.stop(control_plane.layout)  # they were for a control plane that is gone
-    started = time.monotonic()
     try:
         if provider:
             _trust(control_plane, provider, console)
+        started = time.monotonic()
         with console.status("Starting the control plane"):
             cluster = control_plane.start()
     except BaseException:

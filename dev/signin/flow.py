@@ -40,7 +40,10 @@ def sign_in(folder: Path, name: str) -> tuple[str, datetime]:
     except requests.HTTPError as error:
         raise SignInError(str(error)) from error
     except OSError as error:  # requests' other errors are of these
-        raise SignInError(f"{error}. `make up AUTH=oidc` starts the provider.") from error
+        what = type(error).__name__
+        raise SignInError(
+            f"the identity provider does not answer ({what}): `make up AUTH=oidc` starts it."
+        ) from error
     except (AuthlibBaseError, JoseError) as error:
         raise SignInError(str(error)) from error
 

@@ -87,6 +87,24 @@ def test_a_kubeconfig_has_everything_in_it(tmp_path: Path) -> None:
         assert client.headers["authorization"] == "Bearer a-token"
 
 
+def test_people_are_added_to_a_kubeconfig_and_led_to_another_shop(tmp_path: Path) -> None:
+    credentials = certificates.issue(tmp_path / "certificates")
+    access = kubeconfig.Access("https://127.0.0.1:1234", credentials.ca, "a-token")
+    file = tmp_path / "kubeconfig"
+    kubeconfig.write(file, access, "toyrental")
+    for shop in ("first", "second"):
+        kubeconfig.add(file, {"aya": {}}, {"aya": "aya", "owner": "aya"}, shop)
+        content = yaml.safe_load(file.read_text())
+        content["users"].reverse()  # as kubectl sorts them when it writes
+        file.write_text(yaml.safe_dump(content))
+    shops = {each["name"]: each["context"]["namespace"] for each in content["contexts"]}
+    assert shops == {"toyrental": "default", "aya": "second", "owner": "second"}
+    assert sorted(each["name"] for each in content["users"]) == ["aya", "toyrental"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with kubeconfig.client(file) as client:
+        assert client.headers["authorization"] == "Bearer a-token"
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "{:", yaml.safe_dump({"current-context": "gone", "contexts": [], "clusters": []})],

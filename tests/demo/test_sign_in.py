@@ -33,6 +33,11 @@ from dev.signin import credential, flow
 from tests.support import Api, eventually
 from tests.support.prometheus import programs_or_skip
 
+UP_ALREADY = (
+    "Error: The control plane is up and was not told of an identity provider: "
+    "take it down first by `make down`, then say AUTH=oidc again.\n"
+)
+
 
 @pytest.fixture(scope="module")
 def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -67,11 +72,11 @@ def signing_in(played: str, state_dir: Path) -> Cluster:
     return ControlPlane(state_dir).start()
 
 
-def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(module: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run one of the repository's commands, and return what it showed."""
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        env={**os.environ, "NO_COLOR": "1"},
+        env={**os.environ, "NO_COLOR": "1", **variables},
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -225,8 +230,21 @@ def test_whoever_cannot_sign_in_is_told_why(provider: Provider, tmp_path: Path) 
 
     shutil.copy(provider.folder / "ca.crt", tmp_path)
     assert "does not take the password" in amiss(password="guessed")
-    assert "`make up AUTH=oidc` starts the provider" in amiss(issuer="https://127.0.0.1:1")
+    assert "does not answer (ConnectionError): `make up AUTH=oidc` starts it" in amiss(
+        issuer="https://127.0.0.1:1"
+    )
     assert "400 Client Error" in amiss(clientID="another")
+
+
+def test_an_api_server_that_was_not_told_of_a_provider_is_left_alone(cluster: Cluster) -> None:
+    if cluster.kind != "embedded":
+        pytest.skip("it takes an embedded control plane that is up")
+    up = ("dev.cluster", "up", "--auth=oidc")
+    told = run(*up, f"--state-dir={cluster.kubeconfig.parent}")
+    assert (told.returncode, told.stdout) == (1, UP_ALREADY)
+    told = run(*up, TOYRENTAL_KUBECONFIG=str(cluster.kubeconfig))
+    assert told.returncode == 1
+    assert "How people sign in to a cluster that others run is set there" in told.stdout
 
 
 def answered(cluster: Cluster, token: str) -> int:
