@@ -16,7 +16,7 @@ THREE = {MINA: "customer", OWNER: "owner", REPAIRER: "repairer"}
 
 
 class Act(NamedTuple):
-    """Something that one of the three tries; who may is theirs to find out, not said here."""
+    """Something that each of the three tries by kubectl; the API server says who may."""
 
     what: str
     command: Callable[[str], tuple[str, ...]]
