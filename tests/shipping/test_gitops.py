@@ -10,7 +10,7 @@ import yaml
 from lupa import LuaRuntime
 
 from dev.cluster import Cluster
-from dev.generate.argocd import CONFIG_MAP, HEALTH
+from dev.generate.argocd import CONFIG_MAP, GITOPS, HEALTH
 from tests.e2e.business import Business
 from tests.support import Json, Refused, Shop, eventually
 from tests.support.conditions import settle
@@ -118,6 +118,18 @@ def test_argo_cds_own_configuration_has_this_very_check_for_all_our_kinds() -> N
     keys = {f"resource.customizations.health.toyrental.dev_{kind.SERVED.kind}" for kind in KINDS}
     assert data == dict.fromkeys(keys, HEALTH.read_text())
     assert all(re.fullmatch(r"[-._a-zA-Z0-9]+", key) for key in keys), "keys of a ConfigMap"
+
+
+def test_it_is_added_to_what_argo_cd_is_told_already(cluster: Cluster, shop: Shop) -> None:
+    # Given a configuration of somebody's own
+    told = {"resource.customizations": "theirs", "url": "https://argocd.example.com"}
+    metadata = {"name": "argocd-cm"}
+    shop.create_raw({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": told})
+    # When ours is applied to it, then all of theirs is still there
+    ours = yaml.safe_load(cluster.run_kubectl("kustomize", str(GITOPS)))
+    applied(cluster, yaml.safe_dump(ours | {"metadata": metadata | {"namespace": shop.name}}))
+    data = shop.api.get("ConfigMap", "argocd-cm", shop.name)["data"]
+    assert data == told | ours["data"]
 
 
 @pytest.fixture

@@ -142,7 +142,8 @@ def all_of(business: Business) -> dict[str, Json]:
 
 def missing(business: Business) -> dict[str, set[str]]:
     """Return the phases that no object of a kind is in, for the kinds that have any."""
-    there = {(each["kind"], each["status"].get("phase")) for each in all_of(business).values()}
+    shop = all_of(business).values()
+    there = {(each["kind"], each.get("status", {}).get("phase")) for each in shop}
     lacking = {
         kind: {str(phase) for phase in phases if (kind, phase.value) not in there}
         for kind, phases in ENUMS.items()
