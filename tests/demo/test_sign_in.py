@@ -8,12 +8,14 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
 import httpx
 import pytest
@@ -24,7 +26,7 @@ from joserfc.jwk import RSAKey
 from dev.cluster import Cluster, ClusterError, ControlPlane, kubeconfig
 from dev.cluster.layout import Layout
 from dev.cluster.manifests import REPOSITORY
-from dev.cluster.oidc import Provider
+from dev.cluster.oidc import CLIENT_ID, Provider
 from dev.cluster.processes import find
 from dev.cluster.programs import running
 from dev.demo import house
@@ -218,6 +220,16 @@ def test_a_token_is_kept_until_shortly_before_its_end(
     assert kept.stat().st_mode & 0o077 == 0
     kept.write_text(kept.read_text().replace(expires, "2026-01-01T00:00:00+00:00"))
     assert printed()[0] != first
+
+
+def test_a_code_is_for_whoever_asked_for_it(provider: Provider) -> None:
+    """Without PKCE the provider does not even ask who somebody is."""
+    asked = {"client_id": CLIENT_ID, "redirect_uri": flow.REDIRECT, "scope": flow.SCOPES}
+    trusted = ssl.create_default_context(cafile=str(provider.folder / "ca.crt"))
+    with httpx.Client(base_url=provider.issuer, verify=trusted, trust_env=False) as browser:
+        answer = browser.get("/auth/local", params={**asked, "response_type": "code"})
+    assert answer.headers["location"].startswith(f"{flow.REDIRECT}?error=invalid_request")
+    assert "PKCE is required" in unquote_plus(answer.headers["location"])
 
 
 def test_whoever_cannot_sign_in_is_told_why(provider: Provider, tmp_path: Path) -> None:
