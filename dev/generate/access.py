@@ -22,14 +22,18 @@ ROLES = {
 SELF = "SELF"
 """Stands for the user name of who asks."""
 
+HERE = "HERE"
+"""Stands for the namespace of the shop."""
+
 ALL = " ".join(word.replace(" ", "-") for word in ROLES)
 
 
 class Act(NamedTuple):
     """Something to do to an object that is there, or to be made, and who may.
 
-    `verb` is create, patch, status (a patch of it), delete, get or list. `content` is the spec of
-    what is created, and the merge patch otherwise. `who` are the roles' words, with dashes.
+    `verb` is create, change, status (a change of it), delete, delete all, get or list. `content` is
+    what is changed, and the spec of what is created (of a kind of Kubernetes, all of it). `who` are
+    the roles' words, with dashes.
     """
 
     says: str
@@ -60,19 +64,40 @@ _PAYMENT: Json = {
     "amount": _WON,
     "method": {"token": "pm_card_visa"},
 }
+_EVENT: Json = {
+    "regarding": {"apiVersion": "v1", "kind": "Secret", "name": "card", "namespace": HERE},
+    "eventTime": "2026-03-01T09:00:00.000000Z",
+    "reportingController": "toyrental.dev/operator",
+    "reportingInstance": "x",
+    "action": "Reconcile",
+    "reason": "Paid",
+    "type": "Normal",
+}
+_OPERATES = {"apiGroups": ["toyrental.dev"], "resources": ["payments"], "verbs": ["operate"]}
+_PROMOTION: Json = {
+    "roleRef": {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "ClusterRole",
+        "name": "toyrental-operator",
+    },
+    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": SELF}],
+}
 _SEE_ALL = "viewer owner operator"
 
 ACTS = (
     Act("open a shop", "Store", "create", "default", "owner"),
-    Act("pause it", "Store", "patch", "default", "owner", _spec(orders="Paused")),
+    Act("pause it", "Store", "change", "default", "owner", _spec(orders="Paused")),
+    Act("bind its life to something else", "Store", "change", "default", "", _TIED),
     Act("remove its policy", "Store", "delete", "default", "owner"),
+    Act("remove all at once", "Store", "delete all", "", "owner"),
     Act("see its policy", "Store", "list", "", _SEE_ALL),
     Act("register a toy", "Toy", "create", "new", "owner", {"title": "New", "dailyRate": _WON}),
-    Act("withdraw it", "Toy", "patch", "bear", "owner", _spec(availability="Withdrawn")),
-    Act("label it", "Toy", "patch", "bear", "owner", _LABELLED),
-    Act("bind its life to something else", "Toy", "patch", "bear", "", _TIED),
+    Act("withdraw it", "Toy", "change", "bear", "owner", _spec(availability="Withdrawn")),
+    Act("label it", "Toy", "change", "bear", "owner", _LABELLED),
+    Act("bind its life to something else", "Toy", "change", "bear", "", _TIED),
     Act("remove it", "Toy", "delete", "bear", "owner shop-operator"),
     Act("remove one that is out", "Toy", "delete", "out", "shop-operator"),
+    Act("remove all at once, one that is out with them", "Toy", "delete all", "", ""),
     Act("see toys", "Toy", "list", "", ALL),
     Act(
         "order for oneself",
@@ -86,7 +111,7 @@ ACTS = (
     Act(
         "pay one's own otherwise",
         "Rental",
-        "patch",
+        "change",
         "mine",
         "customer private-customer clerk owner",
         _spec(paymentMethod="pm_card_mastercard"),
@@ -94,7 +119,7 @@ ACTS = (
     Act(
         "pay another's otherwise",
         "Rental",
-        "patch",
+        "change",
         "theirs",
         "clerk",
         _spec(paymentMethod="pm_card_mastercard"),
@@ -102,7 +127,7 @@ ACTS = (
     Act(
         "pay another's from a Secret",
         "Rental",
-        "patch",
+        "change",
         "theirs",
         "",
         _spec(paymentMethod=None, paymentMethodSecretRef={"name": "card", "key": "token"}),
@@ -110,25 +135,25 @@ ACTS = (
     Act(
         "cancel one's own",
         "Rental",
-        "patch",
+        "change",
         "mine",
         "customer private-customer clerk owner",
         _spec(desiredState="Cancelled"),
     ),
-    Act("cancel another's", "Rental", "patch", "theirs", "clerk", _spec(desiredState="Cancelled")),
+    Act("cancel another's", "Rental", "change", "theirs", "clerk", _spec(desiredState="Cancelled")),
     Act(
         "return one's own",
         "Rental",
-        "patch",
+        "change",
         "my-loan",
         "customer private-customer clerk owner",
         _spec(desiredState="Returned"),
     ),
-    Act("return another's", "Rental", "patch", "loan", "clerk", _spec(desiredState="Returned")),
+    Act("return another's", "Rental", "change", "loan", "clerk", _spec(desiredState="Returned")),
     Act(
         "approve one's own",
         "Rental",
-        "patch",
+        "change",
         "mine",
         "owner",
         _spec(approval={"decision": "Approved"}),
@@ -136,7 +161,7 @@ ACTS = (
     Act(
         "approve another's",
         "Rental",
-        "patch",
+        "change",
         "theirs",
         "owner",
         _spec(approval={"decision": "Approved"}),
@@ -144,7 +169,7 @@ ACTS = (
     Act(
         "deny another's",
         "Rental",
-        "patch",
+        "change",
         "theirs",
         "owner",
         _spec(approval={"decision": "Denied"}),
@@ -152,7 +177,7 @@ ACTS = (
     Act(
         "approve in another's name",
         "Rental",
-        "patch",
+        "change",
         "theirs",
         "",
         _spec(approval={"decision": "Approved", "decidedBy": "aya"}),
@@ -160,7 +185,7 @@ ACTS = (
     Act(
         "inspect what came back",
         "Rental",
-        "patch",
+        "change",
         "back",
         "owner",
         _spec(inspection={"result": "Damaged"}),
@@ -168,22 +193,23 @@ ACTS = (
     Act(
         "label one's own",
         "Rental",
-        "patch",
+        "change",
         "mine",
         "customer private-customer clerk owner",
         _LABELLED,
     ),
-    Act("label another's", "Rental", "patch", "theirs", "clerk owner", _LABELLED),
-    Act("bind its life to something else", "Rental", "patch", "mine", "", _TIED),
+    Act("label another's", "Rental", "change", "theirs", "clerk owner", _LABELLED),
+    Act("bind its life to something else", "Rental", "change", "mine", "", _TIED),
     Act("remove one that waits", "Rental", "delete", "theirs", "owner shop-operator"),
     Act("remove one that is live", "Rental", "delete", "loan", "shop-operator"),
     Act("see one", "Rental", "get", "mine", "viewer customer clerk owner shop-operator operator"),
+    Act("remove all at once, a live one with them", "Rental", "delete all", "", ""),
     Act("see all", "Rental", "list", "", "viewer customer clerk owner shop-operator operator"),
     Act("ask for a payment", "Payment", "create", "new", "operator", _PAYMENT),
     Act(
         "refund by hand",
         "Payment",
-        "patch",
+        "change",
         "paid",
         "shop-operator operator",
         _spec(refundMinorUnits=9000),
@@ -191,18 +217,20 @@ ACTS = (
     Act(
         "resolve a review",
         "Payment",
-        "patch",
+        "change",
         "review",
         "shop-operator operator",
         _spec(resolution={"outcome": "NotCharged"}),
     ),
     Act("remove it", "Payment", "delete", "paid", "shop-operator"),
+    Act("remove all at once", "Payment", "delete all", "", ""),
     Act("see one", "Payment", "get", "paid", "viewer customer clerk owner shop-operator operator"),
     Act("see all", "Payment", "list", "", "viewer clerk owner shop-operator operator"),
     Act("set up a provider", "PaymentGateway", "create", "new", "owner", _GATEWAY),
-    Act("suspend it", "PaymentGateway", "patch", "main", "owner operator", _spec(suspended=True)),
-    Act("bind its life to something else", "PaymentGateway", "patch", "main", "operator", _TIED),
+    Act("suspend it", "PaymentGateway", "change", "main", "owner operator", _spec(suspended=True)),
+    Act("bind its life to something else", "PaymentGateway", "change", "main", "operator", _TIED),
     Act("remove it", "PaymentGateway", "delete", "main", "owner"),
+    Act("remove all at once", "PaymentGateway", "delete all", "", "owner"),
     Act("see providers", "PaymentGateway", "list", "", _SEE_ALL),
     Act(
         "open a ticket",
@@ -223,7 +251,7 @@ ACTS = (
     Act(
         "say whose it is",
         "RepairTicket",
-        "patch",
+        "change",
         "ticket",
         "owner repairer",
         _spec(assignee="hana"),
@@ -231,18 +259,21 @@ ACTS = (
     Act(
         "say what is wrong",
         "RepairTicket",
-        "patch",
+        "change",
         "ticket",
         "owner",
         _spec(description="a wheel is off"),
     ),
-    Act("end it", "RepairTicket", "patch", "ticket", "repairer", _spec(resolution=_REPAIRED)),
-    Act("bind its life to something else", "RepairTicket", "patch", "ticket", "", _TIED),
+    Act("end it", "RepairTicket", "change", "ticket", "repairer", _spec(resolution=_REPAIRED)),
+    Act("bind its life to something else", "RepairTicket", "change", "ticket", "", _TIED),
     Act("remove it", "RepairTicket", "delete", "ticket", "owner"),
+    Act("remove all at once", "RepairTicket", "delete all", "", "owner"),
     Act("see tickets", "RepairTicket", "list", "", _SEE_ALL + " repairer"),
     Act("make a Dashboard", "Dashboard", "create", "new", "owner"),
-    Act("group it", "Dashboard", "patch", "shop", "owner", _spec(groupBy=["model"])),
+    Act("group it", "Dashboard", "change", "shop", "owner", _spec(groupBy=["model"])),
+    Act("bind its life to something else", "Dashboard", "change", "shop", "", _TIED),
     Act("remove it", "Dashboard", "delete", "shop", "owner"),
+    Act("remove all at once", "Dashboard", "delete all", "", "owner"),
     Act("see Dashboards", "Dashboard", "list", "", _SEE_ALL),
     *(
         Act(
@@ -265,6 +296,16 @@ ACTS = (
     ),
     Act("read one by name", "Secret", "get", "card", "operator"),
     Act("list them", "Secret", "list", "", ""),
+    Act("make one", "Secret", "create", "new", "", {"stringData": {"token": "pm_card_visa"}}),
+    Act("change one", "Secret", "change", "card", "", {"stringData": {"token": "pm_card_visa"}}),
+    Act("remove one", "Secret", "delete", "card", ""),
+    Act("tell people of a step", "Event", "create", "new", "operator", _EVENT),
+    Act("see what was told", "Event", "list", "", ""),
+    Act("take the lead", "Lease", "create", "new", "", {"spec": {"holderIdentity": "mina"}}),
+    Act("take it away", "Lease", "change", "lead", "", {"spec": {"holderIdentity": "mina"}}),
+    Act("see who leads", "Lease", "get", "lead", ""),
+    Act("give oneself the operator's role", "RoleBinding", "create", "new", "", _PROMOTION),
+    Act("make a role", "Role", "create", "new", "", {"rules": [_OPERATES]}),
 )
 
 INTRODUCTION = """\
@@ -272,12 +313,13 @@ INTRODUCTION = """\
 # Who may do what
 
 Each line is tried with each role, on a real API server, by people with tokens of their own
-(`tests/api/test_access.py`): what is marked is done, all else is refused. A role that a namespace
-binds holds in that shop only. The operator, last, is the program; the roles are in
-[manifests/rbac](../../manifests/rbac), what else is asked for in
-[manifests/policies](../../manifests/policies). Whoever holds two roles may do what either may; a
-cluster-admin may do everything. A private customer sees their own orders too, through
-[the customer proxy](../how-to/customer-proxy.md).
+(`tests/api/test_access.py`): what is marked is done, all else is refused. Each change, of a status
+too, is tried in three ways: as a patch, as server-side apply, and as an update of the whole object,
+which the operator never does and may not. A role that a namespace binds holds in that shop only.
+The operator, last, is the program; the roles are in [manifests/rbac](../../manifests/rbac), what
+else is asked for in [manifests/policies](../../manifests/policies). Whoever holds two roles may do
+what either may; a cluster-admin may do everything. A private customer sees their own orders too,
+through [the customer proxy](../how-to/customer-proxy.md).
 """
 
 

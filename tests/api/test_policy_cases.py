@@ -38,11 +38,11 @@ def ask(kind: str, verb: str, name: str, **content: object) -> Act:
 
 
 def change(kind: str, name: str, **spec: object) -> Act:
-    return ask(kind, "patch", name, spec=spec)
+    return ask(kind, "change", name, spec=spec)
 
 
 def label(kind: str, name: str) -> Act:
-    return ask(kind, "patch", name, metadata={"labels": {"shelf": "3"}})
+    return ask(kind, "change", name, metadata={"labels": {"shelf": "3"}})
 
 
 KEY = {"name": "stripe", "key": "apiKey"}
@@ -79,7 +79,7 @@ CASES = {
     ),
     ("lives-are-not-tied-elsewhere", 0): Case(
         (can("patch", "toys"),),
-        ask("Toy", "patch", "bear", metadata=OWNED),
+        ask("Toy", "change", "bear", metadata=OWNED),
         (can("patch operate", "toys"),),
     ),
     ("orders-are-the-owners-to-approve", 0): Case(
@@ -97,10 +97,10 @@ CASES = {
         (PATCHES,), change("Payment", "paid", refundMinorUnits=9000), (MONEY,)
     ),
     ("payments-are-the-operators", 2): Case(
-        (PATCHES,), ask("Payment", "patch", "unsettled", metadata={"finalizers": None}), (MONEY,)
+        (PATCHES,), ask("Payment", "change", "unsettled", metadata={"finalizers": None}), (MONEY,)
     ),
     ("payments-are-the-operators", 3): Case(
-        (PATCHES,), ask("Payment", "patch", "paid", metadata=OWNED), (MONEY,)
+        (PATCHES,), ask("Payment", "change", "paid", metadata=OWNED), (MONEY,)
     ),
     ("payments-are-the-operators", 4): Case(
         (MONEY,),

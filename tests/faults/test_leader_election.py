@@ -58,9 +58,9 @@ class Pair:
 
     @property
     def leader(self) -> str:
-        """The name of the one that holds the Lease, if one does."""
-        spec = self.shop.api.get("Lease", LEASE, self.shop.name)["spec"]
-        return str(spec["holderIdentity"]).partition("_")[0]
+        """The name of the one that holds the Lease; empty where none has made it yet."""
+        leases = self.shop.api.find("Lease", self.shop.name, fields=f"metadata.name={LEASE}")
+        return "".join(str(each["spec"]["holderIdentity"]).partition("_")[0] for each in leases)
 
     def writes(self, name: str) -> list[Request]:
         return self.proxies[name].writes

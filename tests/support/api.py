@@ -99,11 +99,44 @@ class Api:
         resource = self._resource(body["kind"], body["apiVersion"])
         return _do(resource.create, body=body, namespace=namespace, **_dry(dry_run))
 
-    def apply(self, body: Json, namespace: str | None = None, *, manager: str = "tests") -> Json:
+    def apply(
+        self,
+        body: Json,
+        namespace: str | None = None,
+        subresource: str = "",
+        *,
+        manager: str = "tests",
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Json:
         """Apply an object on the server, as `kubectl apply --server-side` does."""
         resource = self._resource(body["kind"], body["apiVersion"])
         return _do(
-            resource.server_side_apply, body=body, namespace=namespace, field_manager=manager
+            (getattr(resource, subresource) if subresource else resource).server_side_apply,
+            body=body,
+            name=body["metadata"]["name"],
+            namespace=namespace,
+            field_manager=manager,
+            force_conflicts=force,
+            **_dry(dry_run),
+        )
+
+    def update(
+        self,
+        body: Json,
+        namespace: str | None = None,
+        subresource: str = "",
+        *,
+        dry_run: bool = False,
+    ) -> Json:
+        """Put a whole object in the place of the one that is there, as `kubectl replace` does."""
+        resource = self._resource(body["kind"], body["apiVersion"])
+        return _do(
+            (getattr(resource, subresource) if subresource else resource).replace,
+            body=body,
+            name=body["metadata"]["name"],
+            namespace=namespace,
+            **_dry(dry_run),
         )
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Json:
@@ -156,14 +189,14 @@ class Api:
             **_dry(dry_run),
         )
 
-    def delete_all(self, kind: str, namespace: str) -> None:
+    def delete_all(self, kind: str, namespace: str, *, dry_run: bool = False) -> None:
         """Delete all objects of a kind in one request."""
         path = self._resource(kind).path(namespace=namespace)
-        _do(self._dynamic.request, "delete", path)
+        _do(self._dynamic.request, "delete", path, **_dry(dry_run))
 
-    def request(self, method: str, path: str, body: Json | None = None) -> Json:
-        """Send any request."""
-        return _do(self._dynamic.request, method, path, body=body)
+    def request(self, method: str, path: str, body: Any = None, **more: Any) -> Json:
+        """Send any request; `more` is what the client knows, such as `content_type`."""
+        return _do(self._dynamic.request, method, path, body=body, **more)
 
     def may(self, verb: str, resource: str, namespace: str, name: str = "") -> bool:
         """Ask the API server whether this user may do that; `resource` as in `can`."""
