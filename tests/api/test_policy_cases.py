@@ -58,7 +58,7 @@ OWED: Json = {
 OWNED = {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "1-2"}]}
 FOR_RYU = can("impersonate", "customers", "ryu")
 APPROVES, INSPECTS = can("patch approve", "rentals"), can("patch inspect", "rentals")
-REPAIRS, OPENS = can("patch resolve", "repairtickets"), can("patch create", "repairtickets")
+REPAIRS, OPENS = can("patch repair", "repairtickets"), can("patch create", "repairtickets")
 MONEY, PATCHES = can("create patch operate", "payments"), can("create patch", "payments")
 
 CASES = {

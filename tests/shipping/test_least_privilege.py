@@ -24,6 +24,7 @@ VALUES: dict[str, Json] = {
     "shops by name, split": SHOPS | SPLIT,
     "shops by pattern": {"namespaces": ["shop-*"]},
     "board and webhooks": BOARD | WEBHOOKS,
+    "customer proxy": {"customerProxy": {"enabled": True, "tlsSecret": "proxy"}},
 }
 
 
@@ -85,4 +86,4 @@ def test_the_chart_has_no_other_way_to_a_right() -> None:
     speaking = {
         path.name for path in (CHART / "templates").iterdir() if "roleRef" in path.read_text()
     }
-    assert speaking == {"bindings.yaml", "elections.yaml"}
+    assert speaking == {"bindings.yaml", "elections.yaml", "customer-proxy.yaml"}
