@@ -12,6 +12,7 @@ import pytest
 from dev.cluster import Cluster
 from tests.conftest import open_shop
 from tests.support import Api, Shop
+from tests.support.loopback import NO_TLS
 
 TOYRENTAL = Path(sys.executable).with_name("toyrental")
 
@@ -59,7 +60,9 @@ class Visitor:
     """A browser without JavaScript."""
 
     def __init__(self, url: str, shop: str) -> None:
-        self.http = httpx.Client(base_url=url, follow_redirects=True, trust_env=False)
+        self.http = httpx.Client(
+            base_url=url, follow_redirects=True, trust_env=False, verify=NO_TLS
+        )
         self.path = f"/shops/{shop}"
 
     def sign_in(self, token: str) -> httpx.Response:

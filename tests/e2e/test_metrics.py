@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from dev.cluster import Cluster
 from tests.e2e.business import GATEWAY, Business
 from tests.support import Shop, eventually
+from tests.support.loopback import NO_TLS
 from tests.support.operator import OperatorProcess, SimulatorProcess
 from toyrental.kinds import KINDS
 from toyrental.payments.models import PaymentGateway
@@ -39,7 +40,7 @@ class Scraped(dict[str, Metric]):
 def scrape(operator: OperatorProcess) -> Scraped:
     """Read the metrics of an operator that runs with FREE_PORT."""
     url = re.findall(r"metrics at (http://[^\s\"]+)", operator.log)[-1]
-    text = httpx.get(url, trust_env=False).raise_for_status().text
+    text = httpx.get(url, trust_env=False, verify=NO_TLS).raise_for_status().text
     return Scraped({family.name: family for family in text_string_to_metric_families(text)})
 
 
@@ -108,14 +109,17 @@ def test_it_says_that_it_lives_and_is_ready(measured: OperatorProcess) -> None:
     alive, also_alive, ready = addresses[1].split(", ")
     assert (alive.endswith("/healthz"), also_alive.endswith("/livez")) == (True, True)
     for address in (alive, also_alive):
-        answer = httpx.get(address, trust_env=False)
+        answer = httpx.get(address, trust_env=False, verify=NO_TLS)
         names = [check["name"] for check in answer.json()["checks"]]
         assert (answer.status_code, names) == (
             200,
             ["event loop", "watches", "workers", "reconciles"],
         )
-    eventually(lambda: httpx.get(ready, trust_env=False).status_code == 200)
-    states = {c["name"]: c["state"] for c in httpx.get(ready, trust_env=False).json()["checks"]}
+    eventually(lambda: httpx.get(ready, trust_env=False, verify=NO_TLS).status_code == 200)
+    states = {
+        c["name"]: c["state"]
+        for c in httpx.get(ready, trust_env=False, verify=NO_TLS).json()["checks"]
+    }
     assert states == {"caches": "filled", "watches": "open", "leadership": "works"}
     assert scrape(measured).value("toyrental_leader") == 1
 

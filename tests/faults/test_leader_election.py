@@ -19,6 +19,7 @@ from tests.e2e.test_metrics import FREE_PORT, scrape
 from tests.faults.lives import Life, advance, look_at
 from tests.support import Api, Shop, eventually, objects
 from tests.support.audit import audit
+from tests.support.loopback import NO_TLS
 from tests.support.operator import OperatorProcess, SimulatorProcess
 from tests.support.proxy import Harm, Proxy, Request
 from toyrental.kube.election import LEASE_SECONDS, RENEW_DEADLINE_SECONDS
@@ -101,7 +102,7 @@ def is_ready(operator: OperatorProcess) -> str:
     (_, ready) = re.findall(r"http://[^ ,\"]+z", operator.log)[-2:]
 
     def ask() -> httpx.Response | None:
-        answer = httpx.get(ready, trust_env=False)
+        answer = httpx.get(ready, trust_env=False, verify=NO_TLS)
         return answer if answer.status_code == 200 else None
 
     answer = eventually(ask)

@@ -12,6 +12,7 @@ import httpx
 from aiohttp import web
 
 from tests.payments.servers import Answer, Asked, Server
+from tests.support.loopback import NO_TLS
 
 ASKED_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "Stripe-Version")
 TOLD_HEADERS = ("Content-Type", "Retry-After", "Idempotent-Replayed")
@@ -61,7 +62,7 @@ class Recorder(Server):
 
     async def _forward(self, asked: Asked, body: bytes) -> web.Response:
         headers = {name: asked.headers[name] for name in ASKED_HEADERS if name in asked.headers}
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as client:
             answer = await client.request(
                 asked.method, self._endpoint + asked.request.raw_path, headers=headers, content=body
             )

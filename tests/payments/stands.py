@@ -15,6 +15,7 @@ import httpx
 
 from tests.payments.servers import Toss
 from tests.simulator.running import Running
+from tests.support.loopback import NO_TLS
 from toyrental.payments.providers.port import ApiKey, Charge, Inquiry, Provider, Refund
 from toyrental.payments.providers.simulator import SimulatorProvider
 from toyrental.payments.providers.stripe import StripeProvider
@@ -76,16 +77,18 @@ class LocalStripe:
 
     def accept(self, **accounts: str) -> None:
         """Accept these keys only, each for its account."""
-        answer = httpx.post(f"{self.url}/_config/accounts", json=accounts, trust_env=False)
+        answer = httpx.post(
+            f"{self.url}/_config/accounts", json=accounts, trust_env=False, verify=NO_TLS
+        )
         answer.raise_for_status()
 
     def forget(self) -> None:
         """Forget every payment."""
-        httpx.delete(f"{self.url}/_config/data", trust_env=False).raise_for_status()
+        httpx.delete(f"{self.url}/_config/data", trust_env=False, verify=NO_TLS).raise_for_status()
 
     def books(self) -> list[dict[str, Any]]:
         """Return every PaymentIntent and Refund."""
-        answer = httpx.get(f"{self.url}/_config/books", trust_env=False)
+        answer = httpx.get(f"{self.url}/_config/books", trust_env=False, verify=NO_TLS)
         found: list[dict[str, Any]] = answer.raise_for_status().json()
         return found
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.rules.given import a_payment
 from tests.support import eventually, objects
+from tests.support.loopback import NO_TLS
 from toyrental.kinds import KINDS
 from toyrental.kube import errors
 from toyrental.kube.cache import Cache
@@ -54,7 +55,7 @@ class Desk(NamedTuple):
 
     async def post(self, body: bytes, header: str, path: str = "/shop/main") -> httpx.Response:
         headers = {signatures.HEADER: header, "Content-Type": "application/json"}
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as client:
             return await client.post(f"{self.url}{path}", content=body, headers=headers)
 
     async def signed(self, body: bytes, path: str = "/shop/main") -> httpx.Response:
@@ -196,7 +197,7 @@ async def test_an_operator_that_stands_by_says_so_and_takes_nothing(desk: Desk) 
 async def test_other_paths_and_methods_lead_nowhere(desk: Desk) -> None:
     for path in ("", "/shop", "/shop/main/more"):
         assert (await desk.signed(event(), path)).status_code == 404
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as client:
         assert (await client.get(f"{desk.url}/shop/main")).status_code == 405
 
 
@@ -208,7 +209,7 @@ async def test_what_is_huge_is_not_read(desk: Desk) -> None:
         for _ in range(10 * LONGEST_BODY // 65536):
             yield b" " * 65536
 
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as client:
         with suppress(httpx.WriteError, httpx.ReadError):  # it may hang up before all is sent
             answer = await client.post(f"{desk.url}/shop/main", content=endless())
             assert answer.status_code == 413

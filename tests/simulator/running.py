@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 
+from tests.support.loopback import NO_TLS
+
 TOYRENTAL = Path(sys.executable).with_name("toyrental")
 ENDED_SECONDS = 30
 
@@ -44,10 +46,10 @@ class Running:
             raise AssertionError(f"the simulator did not start: {errors.read_text()}")
         self.first_line = first_line
         self.url = re.findall(r"http://[\w.:]+", first_line)[0]
-        self.client = httpx.Client(base_url=self.url, timeout=ENDED_SECONDS)
+        self.client = httpx.Client(base_url=self.url, timeout=ENDED_SECONDS, verify=NO_TLS)
         admin_url = json.loads(first_line).get("adminUrl") if first_line[0] == "{" else None
         self.admin = httpx.Client(
-            base_url=admin_url or "http://none.invalid", timeout=ENDED_SECONDS
+            base_url=admin_url or "http://none.invalid", timeout=ENDED_SECONDS, verify=NO_TLS
         )
 
     def next_line(self) -> str:

@@ -30,6 +30,7 @@ import pytest
 from dev.cluster import Cluster
 from tests.support import accounts
 from tests.support.api import Json
+from tests.support.loopback import NO_TLS
 from tests.support.waiting import TookTooLong, eventually
 from toyrental.rentals.models import Rental
 
@@ -246,9 +247,11 @@ class SimulatorProcess(Process):
     def ledger(self) -> "Ledger":
         """Return all that was taken and given back. It must be running."""
         books: dict[str, list[dict[str, Any]]] = {}
-        for page in ("/ledger", "/ledger/declines"):
-            answer = httpx.get(f"{self.url}{page}", timeout=STOP_SECONDS, trust_env=False)
-            books |= answer.raise_for_status().json()
+        with httpx.Client(
+            base_url=self.url, timeout=STOP_SECONDS, trust_env=False, verify=NO_TLS
+        ) as client:
+            for page in ("/ledger", "/ledger/declines"):
+                books |= client.get(page).raise_for_status().json()
         return Ledger(books["charges"], books["refunds"], books["declines"])
 
 

@@ -9,6 +9,7 @@ import pytest
 from dev.cluster.ports import free
 from dev.debian import NotToBeHad
 from dev.prometheus import MONITORING, READY, Programs, configure, programs, rules
+from tests.support.loopback import NO_TLS
 from tests.support.operator import Process
 
 __all__ = ["MONITORING", "PrometheusProcess", "alerts", "programs_or_skip", "rules"]
@@ -51,7 +52,7 @@ class PrometheusProcess(Process):
         Raises AssertionError with Prometheus' own words where it is not valid.
         """
         answer = httpx.get(
-            f"{self.url}/api/v1/query", params={"query": expression}, trust_env=False
+            f"{self.url}/api/v1/query", params={"query": expression}, trust_env=False, verify=NO_TLS
         ).json()
         assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
         result: list[dict[str, Any]] = answer["data"]["result"]
