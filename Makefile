@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 SYNCED := $(VENV)/.synced
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header $(if $(UPGRADE),--upgrade)
 ARGS ?=
+# Kept wherever it runs: the tests start the operator some hundred times, a tenth of which is compiling.
+export PYTHONDONTWRITEBYTECODE =
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/toyrental/__init__.py)
 
 help: ## Show this list
