@@ -44,6 +44,7 @@ from toyrental.payments.reconciler import PaymentGatewayReconciler, PaymentRecon
 from toyrental.payments.rules import SendCharge
 from toyrental.shared.conditions import find
 from toyrental.shared.decisions import Decision
+from toyrental.shared.resource import Key
 
 RETRY = MONDAY + timedelta(seconds=15)
 HELD = Held(CIRCUIT_OPEN, line.LEFT_ALONE, RETRY)
@@ -114,7 +115,7 @@ def test_turns_are_first_in_first_out_and_under_the_rate(
     ages: list[int], rate: int, chance: object
 ) -> None:
     waiting = [put_off(n, MONDAY - timedelta(seconds=age)) for n, age in enumerate(ages)]
-    uids = line.in_order(waiting)
+    uids = [payment.uid for payment in line.in_order(waiting)]
     chances = [getattr(chance, "random")() for _ in uids]  # noqa: B009 - Hypothesis types it not
     turns = line.turns(uids, MONDAY, rate, chances)
     created = {p.uid: p.created for p in waiting}
@@ -288,7 +289,8 @@ def test_look_ups_take_turns_once_their_circuit_closes_whatever_their_own_pauses
     for payment in waiting:
         leave = guard.leave(payment, lambda: waiting)
         turns[payment.uid] = time.now if leave.turn else look_again(leave)
-    assert sorted(turns, key=lambda uid: turns[uid]) == line.in_order(waiting)
+    first_come = [payment.uid for payment in line.in_order(waiting)]
+    assert sorted(turns, key=lambda uid: turns[uid]) == first_come
     assert max(turns.values()) - min(turns.values()) >= timedelta(seconds=3)
     assert max(turns.values()) - time.now <= timedelta(seconds=4)
     time.passes(4)
@@ -342,18 +344,35 @@ def test_a_circuit_that_moves_wakes_those_who_wait_and_none_of_the_many_that_res
         written(rules.learn_charge(situation(named(a_payment(), n)), Captured(f"ch_{n}")))
         for n in range(100)
     ]
-    waiting = [put_off(n) for n in range(100, 103)] + [lost(103)]
-    for payment in taken + waiting:
+    waiting = [put_off(n, MONDAY + timedelta(seconds=n)) for n in range(100, 150)]
+    unknown = [lost(n, MONDAY + timedelta(seconds=n)) for n in range(150, 160)]
+    for payment in taken + waiting + unknown:
         cache.put(payment.model_dump(mode="json", by_alias=True, exclude_none=True) | RAW)
-    gateway = well(a_gateway())
-    opened = gateway.with_status(circuit=Circuit.OPEN)
-    assert set(reconciler.wakes(gateway, opened)) == {payment.key for payment in waiting}
-    counted = gateway.with_status(deferred_payments=3)
-    assert not set(reconciler.wakes(gateway, counted))
+
+    def woken(before: PaymentGateway, **status: object) -> tuple[list[Key], PaymentGateway]:
+        after = before.with_status(**status)
+        return list(reconciler.wakes(before, after)), after
+
+    def keys(payments: list[Payment]) -> list[Key]:
+        return [payment.key for payment in payments]
+
+    # When a circuit opens nobody is woken, half open as many as are to probe, closed all who wait
+    gateway = well(a_gateway(circuit_breaker=CircuitBreaker(probes=3)))
+    who, opened = woken(gateway, circuit=Circuit.OPEN, refund_circuit=Circuit.OPEN)
+    assert who == []
+    who, trying = woken(opened, circuit=Circuit.HALF_OPEN)
+    assert who == keys(waiting[:3])
+    who, trying = woken(trying, refund_circuit=Circuit.HALF_OPEN)
+    assert who == keys(unknown[:3])
+    who, counted = woken(trying, deferred_payments=60)
+    assert who == []
+    who, _ = woken(counted, circuit=Circuit.CLOSED)
+    assert sorted(who) == sorted(keys(waiting + unknown))
     # Other settings are nothing to those that rest either
     spec = gateway.spec.model_copy(update={"timeout_seconds": 7})
     changed = gateway.model_copy(update={"spec": spec})
-    assert set(reconciler.wakes(gateway, changed)) == {payment.key for payment in waiting}
+    for before, after in ((gateway, changed), (None, gateway), (gateway, None)):
+        assert set(reconciler.wakes(before, after)) == set(keys(waiting + unknown))
 
 
 RAW = {"kind": "Payment"}

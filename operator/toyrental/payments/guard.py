@@ -49,7 +49,7 @@ class Turns:
         if self._era == era:
             return
         self._era = era
-        uids = line.in_order(waiting())
+        uids = [payment.uid for payment in line.in_order(waiting())]
         settings = self._breaker.settings
         if self._breaker.circuit is Circuit.HALF_OPEN:
             uids = uids[: settings.probes]

@@ -64,9 +64,9 @@ class Gate:
         return self.circuit is Circuit.CLOSED and not self.suspended
 
 
-def in_order(waiting: Iterable[Payment]) -> list[str]:
-    """Return the uids of those that wait, first come, first served."""
-    return [p.uid for p in sorted(waiting, key=lambda p: (p.created, p.name, p.uid))]
+def in_order(waiting: Iterable[Payment]) -> list[Payment]:
+    """Return those that wait, first come, first served."""
+    return sorted(waiting, key=lambda p: (p.created, p.name, p.uid))
 
 
 def turns(

@@ -9,7 +9,7 @@ from toyrental.kube.cache import Cache
 from toyrental.kube.client import Client
 from toyrental.kube.controller import take_steps
 from toyrental.kube.writer import Writer
-from toyrental.payments import gateway_rules, rules
+from toyrental.payments import gateway_rules, line, rules
 from toyrental.payments.credentials import line_in
 from toyrental.payments.gateways import Gateways, GatewayUnusable
 from toyrental.payments.guard import Guard
@@ -55,20 +55,47 @@ class PaymentReconciler:
         """Return which payments a change concerns.
 
         Of rentals that is only that one has ended, of gateways that they can be called otherwise
-        than before: that is what wakes the payments that were put off. A circuit that moves is
-        nothing to the many that rest.
+        than before: that is what wakes the payments that were put off.
         """
         match after or before:
             case Payment() as payment:
                 yield payment.key
             case PaymentGateway() as gateway:
-                place = f"{gateway.namespace}/{gateway.name}"
-                for index in _concerned(before, after):
-                    yield from self._cache.keys_under(self.kind, index, place)
+                yield from self._concerned(gateway, before, after)
             case Rental() as rental if after is None or rental.settled:
                 yield Key(self.kind, rental.namespace, rental.payment_name)
             case _:
                 return
+
+    def _concerned(
+        self, gateway: PaymentGateway, before: Resource | None, after: Resource | None
+    ) -> Iterable[Key]:
+        """Return the payments for which a change of their gateway bears on its calls.
+
+        A circuit that opens is nothing to those who wait, one that is half open something to as
+        many as are to probe, and none to the many that rest.
+        """
+        if not isinstance(before, PaymentGateway) or not isinstance(after, PaymentGateway):
+            yield from self._cache.keys_under(self.kind, OPEN_AT, _place(gateway))
+            return
+        if _described_anew(before, after):
+            yield from self._cache.keys_under(self.kind, OPEN_AT, _place(gateway))
+            return
+        was, now = before.status, after.status
+        for index, old, new in (
+            (DEFERRED_AT, was.circuit, now.circuit),
+            (INQUIRING_AT, was.refund_circuit, now.refund_circuit),
+        ):
+            if old is not new and new is Circuit.HALF_OPEN:
+                yield from self._first_in_line(gateway, index)
+            elif old is not new and new is Circuit.CLOSED:
+                yield from self._cache.keys_under(self.kind, DEFERRED_AT, _place(gateway))
+                yield from self._cache.keys_under(self.kind, INQUIRING_AT, _place(gateway))
+
+    def _first_in_line(self, gateway: PaymentGateway, index: str) -> Iterable[Key]:
+        found = self._deferred(gateway) if index == DEFERRED_AT else self._inquiring(gateway)
+        first = line.in_order(found)[: gateway.spec.circuit_breaker.probes]
+        return [payment.key for payment in first]
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Take a payment as far as it goes."""
@@ -144,28 +171,26 @@ class PaymentReconciler:
 
     def _held(self, gateway: PaymentGateway, payment: Payment) -> Held | None:
         """Say why the gateway does not let a payment be charged now, if it does not."""
-
-        def waiting() -> Iterable[Payment]:
-            place = f"{gateway.namespace}/{gateway.name}"
-            for other in self._cache.find("Payment", DEFERRED_AT, place):
-                if isinstance(other, Payment) and other.in_line and not other.withheld:
-                    yield other
-
-        return self._gateways.guard(gateway).hold(payment, waiting)
+        return self._gateways.guard(gateway).hold(payment, lambda: self._deferred(gateway))
 
     def _leave(self, gateway: PaymentGateway, payment: Payment) -> Leave:
         """Say whether the payment may be looked up or given back now, if it waits for that."""
-        now = self._clock()
-
-        def waiting() -> Iterable[Payment]:
-            place = f"{gateway.namespace}/{gateway.name}"
-            for other in self._cache.find("Payment", INQUIRING_AT, place):
-                if isinstance(other, Payment) and rules.waits_to_inquire(other, now):
-                    yield other
-
-        if not rules.waits_to_inquire(payment, now):
+        if not rules.waits_to_inquire(payment, self._clock()):
             return FREE
-        return self._gateways.guard(gateway).leave(payment, waiting)
+        return self._gateways.guard(gateway).leave(payment, lambda: self._inquiring(gateway))
+
+    def _deferred(self, gateway: PaymentGateway) -> Iterable[Payment]:
+        """Yield the payments that wait in line to be charged."""
+        for payment in self._cache.find("Payment", DEFERRED_AT, _place(gateway)):
+            if isinstance(payment, Payment) and payment.in_line and not payment.withheld:
+                yield payment
+
+    def _inquiring(self, gateway: PaymentGateway) -> Iterable[Payment]:
+        """Yield the payments that wait to be looked up or given back."""
+        now = self._clock()
+        for payment in self._cache.find("Payment", INQUIRING_AT, _place(gateway)):
+            if isinstance(payment, Payment) and rules.waits_to_inquire(payment, now):
+                yield payment
 
     async def _call(self, provider: Provider, s: rules.Situation, call: rules.Call) -> rules.Step:
         payment = s.payment
@@ -285,8 +310,7 @@ class PaymentGatewayReconciler:
         self, gateway: PaymentGateway, guard: Guard, checked: gateway_rules.Checked
     ) -> tuple[Decision, gateway_rules.Seen | None]:
         """Return what to do, and what people are told by it once it is written."""
-        place = f"{gateway.namespace}/{gateway.name}"
-        unsettled = bool(self._cache.keys_under("Payment", UNSETTLED_AT, place))
+        unsettled = bool(self._cache.keys_under("Payment", UNSETTLED_AT, _place(gateway)))
         while True:
             seen = self._seen(gateway, guard)
             decision = gateway_rules.decide(gateway, checked, unsettled, seen, self._clock())
@@ -298,14 +322,13 @@ class PaymentGatewayReconciler:
             guard.told(seen.news)
 
     def _seen(self, gateway: PaymentGateway, guard: Guard) -> gateway_rules.Seen:
-        place = f"{gateway.namespace}/{gateway.name}"
         look_again = guard.look_again
         return gateway_rules.Seen(
             charges=guard.charges.circuit,
             refunds=guard.inquiries.circuit,
             news=guard.news,
             look_again=look_again,
-            deferred=len(self._cache.keys_under("Payment", DEFERRED_AT, place)),
+            deferred=len(self._cache.keys_under("Payment", DEFERRED_AT, _place(gateway))),
             count_from=self._counted.get(gateway.key),
         )
 
@@ -361,15 +384,14 @@ class _Check:
     until: datetime
 
 
-def _concerned(before: Resource | None, after: Resource | None) -> tuple[str, ...]:
-    """Return the indexes of the payments for which a change of their gateway bears on its calls."""
-    if not isinstance(before, PaymentGateway) or not isinstance(after, PaymentGateway):
-        return (OPEN_AT,)
-    was, now = before.status, after.status
-    if (before.spec, before.ready, was.account) != (after.spec, after.ready, now.account):
-        return (OPEN_AT,)
-    moved = (was.circuit, was.refund_circuit) != (now.circuit, now.refund_circuit)
-    return (DEFERRED_AT, INQUIRING_AT) if moved else ()
+def _place(gateway: PaymentGateway) -> str:
+    return f"{gateway.namespace}/{gateway.name}"
+
+
+def _described_anew(was: PaymentGateway, now: PaymentGateway) -> bool:
+    """Tell whether a gateway can be called otherwise than before, its circuits apart."""
+    ready_again = now.ready and not was.ready
+    return ready_again or (was.spec, was.status.account) != (now.spec, now.status.account)
 
 
 def _is_deferred(resource: Resource | None) -> bool:
