@@ -48,9 +48,11 @@ def furnish(shop: Shop, user: str) -> None:
         shop.patch(Rental, name, spec=APPROVED)
         shop.set_status(Rental, name, phase="Rented")
     shop.patch(Rental, "back", spec={"desiredState": "Returned"})
-    for name in ("paid", "review"):
+    for name in ("paid", "review", "failed"):
         shop.create(objects.payment(name, rental=back))
     shop.set_status(Payment, "review", phase="ManualReview")
+    failure = {"number": 1, "minorUnits": 9000, "failedMinorUnits": 9000}
+    shop.set_status(Payment, "failed", phase="Captured", refundFailure=failure)
     shop.create(objects.gateway("main", "http://127.0.0.1:8791"))
     shop.create(objects.ticket("ticket", toy="bear"))
     shop.create(objects.store())

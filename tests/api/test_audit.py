@@ -80,6 +80,14 @@ def test_who_ended_a_repair_and_who_resolved_a_review_is_there(
     assert repair == f"resolved Discarded by {hana.api.who_am_i()}"
     review = journal.last(cashier).notes["payments-are-the-operators.toyrental.dev/resolution"]
     assert review == f"resolved NotCharged by {cashier.api.who_am_i()}"
+    failure = {"number": 1, "minorUnits": 9000, "failedMinorUnits": 9000}
+    shop.set_status(Payment, "first", phase="Captured", refundFailure=failure)
+    again = {"failure": 1, "outcome": "TryAgain"}
+    cashier.patch(Payment, "first", spec={"refundResolution": again})
+    refund = journal.last(cashier).notes[
+        "payments-are-the-operators.toyrental.dev/refundResolution"
+    ]
+    assert refund == f"resolved TryAgain by {cashier.api.who_am_i()}"
 
 
 def test_what_decides_nothing_says_nothing_of_it(shop: Shop, journal: Journal) -> None:

@@ -215,6 +215,42 @@ class TestPaymentsAreTheOperators:
         assert resolved.spec.resolution is not None
         assert resolved.spec.resolution.resolved_by == cashier.api.who_am_i()
 
+    def test_who_ends_a_failed_refund_is_recorded_each_time(self, shop: Shop) -> None:
+        rental = shop.create(objects.rental("first", toy="bear"))
+        shop.create(objects.payment("first", rental=rental))
+        failure = {"number": 1, "minorUnits": 9000, "failedMinorUnits": 9000}
+        captured = {"phase": "Captured", "capturedMinorUnits": 9000}
+        shop.set_status(Payment, "first", **captured, refundFailure=failure)
+        again = {"failure": 1, "outcome": "TryAgain"}
+        # Given somebody who may change payments, and not operate them, then they may not
+        clerk = shop.person("clerk", can("patch", "payments"))
+        with forbidden("ask somebody who may operate payments"):
+            clerk.patch(Payment, "first", spec={"refundResolution": again})
+        # And who may is recorded, and says nobody else
+        cashier = shop.person("cashier", can("get patch update operate", "payments"))
+        with forbidden("refundResolution.resolvedBy says eve, and you are .*cashier: leave it out"):
+            lie = again | {"resolvedBy": "eve"}
+            cashier.patch(Payment, "first", spec={"refundResolution": lie})
+        for _ in range(2):
+            tried = cashier.patch(Payment, "first", spec={"refundResolution": again})
+            assert tried.spec.refund_resolution is not None
+            assert tried.spec.refund_resolution.resolved_by == cashier.api.who_am_i()
+        # And of the next failure it is the next one, whatever was recorded of the first
+        shop.set_status(Payment, "first", refundFailure={**failure, "number": 2})
+        banker = shop.person("banker", can("patch operate", "payments"))
+        given = {"failure": 2, "outcome": "GivenBack"}
+        ended = banker.patch(Payment, "first", spec={"refundResolution": given})
+        assert ended.spec.refund_resolution is not None
+        assert ended.spec.refund_resolution.resolved_by == banker.api.who_am_i()
+        # And it stays theirs, whoever repeats it without the name
+        shop.set_status(Payment, "first", phase="Refunded")
+        whole = cashier.api.get("Payment", "first", shop.name)
+        del whole["spec"]["refundResolution"]["resolvedBy"]
+        whole["spec"]["refundMinorUnits"] = 9000
+        path = f"/apis/toyrental.dev/v1alpha1/namespaces/{shop.name}/payments/first"
+        put = Payment.model_validate(cashier.api.request("PUT", path, whole))
+        assert put.spec.refund_resolution == ended.spec.refund_resolution
+
 
 CARD = {"name": "card", "key": "token"}
 

@@ -60,6 +60,7 @@ FOR_RYU = can("impersonate", "customers", "ryu")
 APPROVES, INSPECTS = can("patch approve", "rentals"), can("patch inspect", "rentals")
 REPAIRS, OPENS = can("patch repair", "repairtickets"), can("patch create", "repairtickets")
 MONEY, PATCHES = can("create patch operate", "payments"), can("create patch", "payments")
+GIVEN_BACK = {"failure": 1, "outcome": "GivenBack"}
 
 CASES = {
     ("gateway-secrets-are-readable", 0): Case(
@@ -106,6 +107,11 @@ CASES = {
         (MONEY,),
         change("Payment", "review", resolution={"outcome": "NotCharged", "resolvedBy": "aya"}),
         accepted=change("Payment", "review", resolution={"outcome": "NotCharged"}),
+    ),
+    ("payments-are-the-operators", 5): Case(
+        (MONEY,),
+        change("Payment", "failed", refundResolution={**GIVEN_BACK, "resolvedBy": "aya"}),
+        accepted=change("Payment", "failed", refundResolution=GIVEN_BACK),
     ),
     ("rental-secrets-are-readable", 0): Case(
         (can("create", "rentals"), FOR_RYU),
@@ -196,6 +202,13 @@ MUTATIONS = {
         "resolution",
         "resolvedBy",
         label("Payment", "review"),
+    ),
+    ("payments-refund-resolution-by", 0): Mutation(
+        (MONEY,),
+        change("Payment", "failed", refundResolution=GIVEN_BACK),
+        "refundResolution",
+        "resolvedBy",
+        label("Payment", "failed"),
     ),
 }
 

@@ -124,6 +124,8 @@ UNPAID = {"phase": "Reserved", "conditions": [condition("Paid", "False")]}
 APPROVED = {"decision": "Approved"}
 DENIED = {"decision": "Denied", "reason": "closed for the holidays"}
 SECRET = {"name": "card", "key": "token"}
+REFUND_FAILURE = {"number": 1, "minorUnits": 9000, "failedMinorUnits": 9000}
+GIVEN_BACK = {"failure": 1, "outcome": "GivenBack"}
 
 
 def held(number: int, start: int, end: int, state: str = "Held") -> Json:
@@ -549,6 +551,38 @@ PAYMENT_CASES = (
             PAYMENT.change(resolution=None),
         ),
         accepted=(PAYMENT.note(phase="Captured"), PAYMENT.change(refundMinorUnits=9000)),
+    ),
+    Case(
+        "Payment",
+        "only a refund that failed is resolved by a person",
+        given=(PAYMENT.create(), PAYMENT.note(phase="Captured", capturedMinorUnits=9000)),
+        refused=(
+            PAYMENT.create(name="second", refundResolution=GIVEN_BACK),
+            PAYMENT.change(refundResolution=GIVEN_BACK),
+        ),
+        accepted=(
+            PAYMENT.note(refundFailure=REFUND_FAILURE),
+            PAYMENT.change(refundResolution=GIVEN_BACK),
+            PAYMENT.note(phase="Refunded", refundedMinorUnits=9000),
+        ),
+    ),
+    Case(
+        "Payment.spec",
+        "the resolution of a failed refund is final",
+        given=(
+            PAYMENT.create(),
+            PAYMENT.note(phase="Captured", capturedMinorUnits=9000, refundFailure=REFUND_FAILURE),
+            PAYMENT.change(refundResolution={"failure": 1, "outcome": "TryAgain"}),
+        ),
+        refused=(
+            PAYMENT.change(refundResolution=GIVEN_BACK),
+            PAYMENT.change(refundResolution=None),
+        ),
+        accepted=(
+            PAYMENT.change(refundResolution={"failure": 1, "outcome": "TryAgain"}),
+            PAYMENT.note(refundFailure={**REFUND_FAILURE, "number": 2}),
+            PAYMENT.change(refundResolution={"failure": 2, "outcome": "GivenBack"}),
+        ),
     ),
     Case(
         "Payment.spec.rentalRef",

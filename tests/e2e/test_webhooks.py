@@ -10,10 +10,11 @@ import pytest
 
 from dev.cluster import Cluster
 from dev.cluster.ports import free
-from tests.e2e.business import GATEWAY, Business
+from tests.e2e.business import GATEWAY, PATIENCE, Business
 from tests.support import Shop, objects
 from tests.support.operator import OperatorProcess, SimulatorProcess
-from toyrental.payments.models import Payment, PaymentPhase
+from toyrental.payments.models import SETTLE, Payment, PaymentPhase
+from toyrental.rentals.models import Rental
 
 SECRET = "whsec_canary_e2e_51c0"
 LONG = timedelta(minutes=10)
@@ -95,7 +96,7 @@ def test_a_lost_answer_is_found_when_the_provider_tells_and_not_only_when_it_is_
     assert len(business.books(silent).charges) == 1
 
 
-def test_a_refund_that_fails_after_it_was_accepted_does_not_go_unnoticed(
+def test_a_refund_that_fails_after_it_was_accepted_is_told_of_and_ended_by_a_person(
     business: Business, telling: SimulatorProcess
 ) -> None:
     """R6: Given an order that is cancelled, and a refund that fails later, then all say so."""
@@ -119,3 +120,31 @@ def test_a_refund_that_fails_after_it_was_accepted_does_not_go_unnoticed(
     # And the order is cancelled, and its toy free, all the same
     business.order_becomes("order", "Cancelled")
     business.toy_becomes("bear", "Available")
+
+    # When a person has it tried again, then it is given back, once, by a step of its own
+    business.shop.patch(Payment, failed.name, spec={"refundResolution": ends(failed, "TryAgain")})
+    business.payment_becomes(rental, "Refunded", Refunded="True/Refunded", Ready="True")
+    books = business.books(rental)
+    assert (books.taken, books.given_back) == (9000, 9000)
+    steps = {refund["idempotencyKey"]: refund["status"] for refund in books.refunds}
+    assert steps == {f"{failed.uid}:refund:1": "failed", f"{failed.uid}:refund:2": "succeeded"}
+
+    # Given another one, which fails before it is made, and a person who pays in cash
+    goes_wrong(telling, "refundFailure", seconds=1, first="pending")
+    rental = business.takes_paid_order("next", toy="bear")
+    business.shop.delete(Rental, "next")
+    failed = business.payment_becomes(rental, "Captured", Refunded="False/RefundFailed")
+    assert SETTLE in failed.metadata.finalizers
+    assert failed.status.refunded_minor_units is None
+    # When they say so, then the payment can go, and nothing more was sent
+    business.shop.patch(Payment, failed.name, spec={"refundResolution": ends(failed, "GivenBack")})
+    business.shop.gone(Payment, failed.name, within=PATIENCE)
+    business.told(failed.name, "GivenBack", business.shop.api.who_am_i(), "9,000 KRW")
+    books = business.books(rental)
+    assert [refund["status"] for refund in books.refunds] == ["failed"]
+
+
+def ends(failed: Payment, outcome: str) -> dict[str, object]:
+    """Return a person's word on the refund that failed."""
+    assert failed.status.refund_failure is not None
+    return {"failure": failed.status.refund_failure.number, "outcome": outcome}

@@ -164,6 +164,12 @@ class Checks:
             assert was.phase is PaymentPhase.DECLINED, "a new attempt follows a decline only"
         if was.refund_step is not None and now.refund_step is not None:
             assert now.refund_step == was.refund_step, "one step ends before the next begins"
+        if was.refund_failure != now.refund_failure:
+            self.came_to_pass.add("a refund fails")
+        if now.refund_step is not None and before.refund_failed:
+            self.came_to_pass.add("a refund that failed is tried again")
+        if now.given_back_minor_units != was.given_back_minor_units:
+            self.came_to_pass.add("a person gives back what the provider could not")
         if was.phase is PaymentPhase.VOIDED:
             assert now.phase in {PaymentPhase.VOIDED, PaymentPhase.REFUNDED}
 
@@ -198,7 +204,11 @@ class Checks:
         kept = sum(taken.kept for taken in self._provider.of_rental(order.uid))
         alive = self._living(order.uid)
         mine = [p for p in self._world.all(Payment) if p.spec.rental_ref.uid == order.uid]
-        if order.phase is P.COMPLETED:
+        unseen = not mine and any(t.failed for t in self._provider.of_rental(order.uid))
+        if unseen:
+            # With its Payment gone, nobody hears of a refund that fails.
+            assert order.status.price is None or 0 <= kept <= order.status.price.minor_units
+        elif order.phase is P.COMPLETED:
             price = order.status.price
             assert price is not None
             asked = max((self._asked_back[p.uid] for p in mine), default=None)

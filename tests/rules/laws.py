@@ -159,6 +159,16 @@ def _(before: Payment, after: Resource) -> None:
         or before.status.phase is PaymentPhase.MANUAL_REVIEW,
         "only a payment in ManualReview is resolved by a person",
     )
+    said, says = old.refund_resolution, new.refund_resolution
+    _require(
+        said is None or (says is not None and (says == said or says.failure > said.failure)),
+        "the resolution of a failed refund is final",
+    )
+    failure = before.status.refund_failure
+    _require(
+        says in {None, said} or (failure is not None and failure.number == says.failure),
+        "only a refund that failed is resolved by a person",
+    )
     was, now = before.status, after.status
     _require(
         (now.captured_minor_units or 0) >= (was.captured_minor_units or 0),

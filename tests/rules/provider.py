@@ -61,11 +61,21 @@ class Taken:
     id: str
     charge: Charge
     given_back: dict[int, int] = field(default_factory=dict)
+    failed: dict[int, int] = field(default_factory=dict)
+    """What was given back, and came back: the same, of those that failed after all."""
+
+    by_hand: int = 0
+    """What the shop gave back in another way."""
+
+    @property
+    def left(self) -> int:
+        """How much of it the provider has not given back."""
+        return self.charge.amount.minor_units - sum(self.given_back.values())
 
     @property
     def kept(self) -> int:
         """How much of it the shop still has."""
-        return self.charge.amount.minor_units - sum(self.given_back.values())
+        return self.left - self.by_hand
 
 
 Definite = Captured | Declined | Refunded | Refused
@@ -142,8 +152,27 @@ class Provider:
             return OutcomeUnknown("answer lost")
         for taken in self.of_payment(payment_uid):
             amount = taken.charge.amount.minor_units
-            return Found(taken.id, amount, frozenset(taken.given_back))
+            return Found(
+                taken.id,
+                amount,
+                frozenset(taken.given_back),
+                failed_steps=frozenset(taken.failed),
+                failed_minor_units=sum(taken.failed.values()),
+            )
         return Missing()
+
+    def fail_refund(self, payment_uid: str, n: int = 0) -> bool:
+        """Have a refund fail that was made; tell whether there was one."""
+        for taken in self.of_payment(payment_uid):
+            if taken.given_back:
+                step = sorted(taken.given_back)[n % len(taken.given_back)]
+                taken.failed[step] = taken.given_back.pop(step)
+                return True
+        return False
+
+    def failed_of(self, payment_uid: str) -> int:
+        """Return how much failed of what was given back under a Payment."""
+        return sum(sum(taken.failed.values()) for taken in self.of_payment(payment_uid))
 
     def pass_time(self, now: datetime) -> None:
         """Carry out what is late, by now."""
@@ -206,9 +235,11 @@ class Provider:
             return known
         taken = next((t for t in self.taken if t.id == refund.gateway_payment_id), None)
         amount = refund.amount.minor_units
-        if taken is None or amount > taken.kept:
+        if taken is None or amount > taken.left:
             return Refused("amount_too_large", "more than is left")
-        assert refund.step not in taken.given_back, "a step of refund moved money twice"
+        assert refund.step not in taken.given_back | taken.failed, (
+            "a step of refund moved money twice"
+        )
         taken.given_back[refund.step] = amount
         answer = Refunded()
         self._answers[refund.key] = (now, refund, answer)

@@ -12,6 +12,8 @@ from toyrental.payments.models import (
     Payment,
     PaymentGateway,
     PaymentGatewaySpec,
+    RefundOutcome,
+    RefundResolution,
     Resolution,
     Simulator,
 )
@@ -124,6 +126,17 @@ class Stage:
             else Resolution(outcome=Outcome.NOT_CHARGED)
         )
         self.world.edit(Payment, payment, "the owner", resolution=resolution)
+
+    def resolve_refund(self, payment: str, outcome: RefundOutcome) -> None:
+        """End a refund that failed: have it tried again, or give it back in another way."""
+        known = self.world.get(Payment, payment)
+        failure = known.status.refund_failure
+        assert failure is not None
+        resolution = RefundResolution(failure=failure.number, outcome=outcome)
+        self.world.edit(Payment, payment, "the owner", refund_resolution=resolution)
+        if outcome is RefundOutcome.GIVEN_BACK:
+            [taken] = self.provider.of_payment(known.uid)
+            taken.by_hand += failure.minor_units
 
     # --- Customers ---
 

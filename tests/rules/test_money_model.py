@@ -18,7 +18,7 @@ from tests.rules.provider import BAD, GOOD, Fault
 from tests.rules.search import SEARCH, SECONDS
 from tests.rules.stage import run_to_rest
 from tests.rules.town import Ground, nth
-from toyrental.payments.models import Payment
+from toyrental.payments.models import Payment, RefundOutcome
 from toyrental.rentals.models import Rental
 from toyrental.shared.decisions import Decision
 from toyrental.shared.resource import Key
@@ -146,6 +146,16 @@ class Money(Ground):
             case "review":
                 for each in self.reviews():
                     self.stage.resolve_review(each.name)
+
+    @rule(what=st.sampled_from(["fails", "fails", *RefundOutcome]), n=nth)
+    def refunds_fail(self, what: str, n: int) -> None:
+        """Have a refund fail that was made, or end such a failure."""
+        payment = self.payment
+        if what != "fails":
+            for each in self.failed_refunds():
+                self.stage.resolve_refund(each.name, RefundOutcome(what))
+        elif payment is not None and self.provider.fail_refund(payment.uid, n):
+            self.tell(payment.key)
 
     def teardown(self) -> None:
         if sys.exc_info()[0] is None:

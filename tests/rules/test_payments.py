@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.rules import laws
 from tests.rules.checks import conditions_are_by_the_book
 from tests.rules.given import a_payment, an_order, days, hours
+from tests.rules.provider import GOOD, Fault, Provider
 from tests.rules.world import MONDAY
 from toyrental.payments import rules
 from toyrental.payments.line import Held
@@ -24,6 +25,9 @@ from toyrental.payments.models import (
     Outcome,
     Payment,
     PaymentPhase,
+    RefundFailure,
+    RefundOutcome,
+    RefundResolution,
     RefundStep,
     Resolution,
 )
@@ -31,6 +35,7 @@ from toyrental.payments.providers.port import (
     KEY_REUSED,
     Capabilities,
     Captured,
+    Charge,
     ChargeAnswer,
     Declined,
     Found,
@@ -38,6 +43,7 @@ from toyrental.payments.providers.port import (
     Missing,
     NotSent,
     OutcomeUnknown,
+    Refund,
     Refunded,
     RefundFailed,
     RefundPending,
@@ -57,6 +63,7 @@ from toyrental.payments.rules import (
 from toyrental.rentals.models import Rental, RentalPhase
 from toyrental.shared.conditions import find
 from toyrental.shared.decisions import NOTHING, Decision
+from toyrental.shared.money import Currency, Money
 
 T = TypeVar("T")
 
@@ -623,9 +630,9 @@ def refunding(*, refund: int = 10_000) -> tuple[Situation, RefundStep]:
     return s, s.payment.status.refund_step
 
 
-def ends(*, done: int = 0, pending: int = 0, failed: int = 0) -> Found:
+def ends(*, done: int = 0, pending: int = 0, failed: int = 0, lost: int = 10_000) -> Found:
     steps = [frozenset({n} if n else ()) for n in (done, pending, failed)]
-    return Found("ch_1", 10_000, *steps)
+    return Found("ch_1", 10_000, *steps, failed_minor_units=lost if failed else 0)
 
 
 def test_a_refund_in_hand_is_not_refunded_and_is_looked_up_later_and_later() -> None:
@@ -684,11 +691,12 @@ def test_a_refund_that_fails_calls_a_person_and_is_not_tried_on(*, pending: bool
     # Then nothing is sent again, and the payment is kept
     s = next_of(s, after, later=days(3))
     assert rules.decide(s) == NOTHING
-    # And once it is deleted, it says how to end that
+    # And it says how to end that, also once it is deleted
+    ready = find(after.status.conditions, "Ready")
+    assert ready is not None
+    assert "refundResolution to {failure: 1, outcome: GivenBack}" in ready.message
     gone = replace(s, payment=a_payment(deleted=NOW).with_status(**dict(after.status)))
-    last = written(rules.decide(gone))
-    assert SETTLE in str(find(last.status.conditions, "Ready"))
-    assert rules.decide(next_of(gone, last, later=days(3))) == NOTHING
+    assert rules.decide(gone) == NOTHING
 
 
 @pytest.mark.parametrize("refund", [4_000, 10_000])
@@ -704,7 +712,7 @@ def test_a_refund_that_fails_long_after_it_was_made_does_not_go_unnoticed(refund
     unsaid = (Missing(), OutcomeUnknown("x"), Refused("c", "x"), Unauthorized("x"))
     assert all(rules.learn_look_up(told(s), answer) == Decision() for answer in unsaid)
     # And when it failed, then that is said: it is not Refunded any more
-    failed = written(rules.learn_look_up(told(s), ends(failed=1)))
+    failed = written(rules.learn_look_up(told(s), ends(failed=1, lost=refund)))
     assert said(failed, "Refunded") == ("False", "RefundFailed")
     assert said(failed, "Stalled") == ("True", "RefundFailed")
     assert rules.decide(next_of(s, failed, later=days(1))) == NOTHING
@@ -714,6 +722,200 @@ def test_a_refund_that_fails_long_after_it_was_made_does_not_go_unnoticed(refund
     # And while it is kept, it stays kept
     kept = failed.with_finalizers((SETTLE,))
     assert rules.decide(next_of(s, kept, later=days(1))) == NOTHING
+
+
+def resolved(s: Situation, outcome: RefundOutcome) -> Situation:
+    """Have a person end the failure that there is."""
+    failure = s.payment.status.refund_failure
+    assert failure is not None
+    said = RefundResolution(failure=failure.number, outcome=outcome, resolved_by="aya")
+    after = s.payment.with_spec(refund_resolution=said)
+    laws.check(s.payment, after)
+    return replace(s, payment=after)
+
+
+def failed(*, late: bool = False, refund: int = 10_000) -> Situation:
+    """Return a payment of which a refund failed, after it had been made or before."""
+    s, step = refunding(refund=refund)
+    if late:
+        s = next_of(s, written(rules.learn_refund(s, step, Refunded())), later=days(1))
+        return next_of(s, written(rules.learn_look_up(told(s), ends(failed=1, lost=refund))))
+    return next_of(s, written(rules.learn_refund(s, step, RefundFailed("account_closed"))))
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "long after"])
+@pytest.mark.parametrize("refund", [4_000, 10_000])
+def test_a_refund_that_failed_is_tried_again_when_a_person_says_so(
+    refund: int, *, late: bool
+) -> None:
+    # Given a refund that failed, which a person wants to be tried again
+    s = resolved(failed(late=late, refund=refund), RefundOutcome.TRY_AGAIN)
+    # Then it is a step of its own, with a key of its own, and on record first
+    s = next_of(s, written(rules.decide(s)))
+    again = s.payment.status.refund_step
+    assert again is not None
+    assert (again.number, again.minor_units) == (2, refund)
+    assert said(s.payment, "Refunded") == ("Unknown", "Refunding")
+    assert rules.decide(s) == SendRefund(f"{s.payment.uid}:refund:2", "ch_1", again)
+    # When it fails as well, then another word of a person's is needed
+    worse = next_of(s, written(rules.learn_refund(s, again, RefundFailed("still closed"))))
+    assert worse.payment.status.refund_failure == RefundFailure(
+        number=2,
+        minor_units=refund,
+        counted_minor_units=refund if late else 0,
+        failed_minor_units=2 * refund,
+    )
+    assert rules.decide(next_of(worse, worse.payment, later=days(1))) == NOTHING
+    # When it is made, then so much was given back, and not twice as much
+    done = rules.learn_refund(s, again, Refunded())
+    after = written(done)
+    assert after.status.refunded_minor_units == refund
+    assert said(after, "Refunded")[0] == "True"
+    assert after.status.failure is None
+    assert done.write is not None
+    assert done.write.event is not None
+    # And that the first step failed is no news any more
+    s = told(next_of(s, after))
+    found = Found("ch_1", 10_000, frozenset({2}), failed_steps=frozenset({1}))
+    assert rules.learn_look_up(s, replace(found, failed_minor_units=refund)) == NOTHING
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "long after"])
+def test_a_refund_that_failed_ends_when_a_person_gave_the_money_back(*, late: bool) -> None:
+    # Given a refund that failed, a gateway that is gone, and a person who paid in cash
+    s = replace(resolved(failed(late=late), RefundOutcome.GIVEN_BACK), terms=None)
+    # Then the payment says so, and who said so; nothing is sent
+    step = rules.decide(s)
+    after = written(step)
+    assert after.phase is PaymentPhase.REFUNDED
+    assert after.status.refunded_minor_units == after.status.given_back_minor_units == 10_000
+    assert said(after, "Refunded") == ("True", "GivenBack")
+    assert said(after, "Ready")[0] == "True"
+    assert isinstance(step, Decision)
+    assert step.write is not None
+    assert step.write.event is not None
+    assert step.write.event.note == "aya says that 10,000 KRW was given back in another way."
+    # And it is settled
+    assert written(rules.decide(next_of(s, after))).metadata.finalizers == ()
+
+
+def test_a_word_on_one_failure_is_none_on_the_next() -> None:
+    # Given a failure that a person ended, and another one after it
+    s = resolved(failed(late=True, refund=4_000), RefundOutcome.GIVEN_BACK)
+    s = next_of(s, written(rules.decide(s)).with_spec(refund_minor_units=10_000))
+    s = next_of(s, written(rules.decide(s)))
+    step = s.payment.status.refund_step
+    assert step is not None
+    assert step.minor_units == 6_000
+    s = next_of(s, written(rules.learn_refund(s, step, RefundFailed("x"))))
+    # Then it waits for a word of its own
+    assert rules.decide(s) == NOTHING
+    assert said(s.payment, "Stalled") == ("True", "RefundFailed")
+    s = next_of(s, written(rules.decide(resolved(s, RefundOutcome.GIVEN_BACK))))
+    assert s.payment.status.refunded_minor_units == 10_000
+
+
+def test_failures_that_come_together_are_ended_together() -> None:
+    # Given two steps that were made, and fail one after the other before a person sees it
+    s = failed(late=True, refund=4_000)
+    step = replace(s, payment=s.payment.with_status(refunded_minor_units=7_000))
+    both = Found("ch_1", 10_000, failed_steps=frozenset({1, 2}), failed_minor_units=7_000)
+    after = written(rules.learn_look_up(told(step), both))
+    # Then the failure is another one, of both
+    assert after.status.refund_failure == RefundFailure(
+        number=2, minor_units=7_000, counted_minor_units=7_000, failed_minor_units=7_000
+    )
+    late = RefundResolution(failure=1, outcome=RefundOutcome.GIVEN_BACK)
+    with pytest.raises(laws.RefusedError):
+        laws.check(after, after.with_spec(refund_resolution=late))
+
+
+class Refunding:
+    """A captured payment of 9, and a provider whose refunds fail after they were made."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        payment = a_payment(amount=9)
+        self.provider = Provider()
+        charge = Charge("c", payment.spec.amount, GOOD[0], None, payment.uid, "rental")
+        answer = self.provider.charge(charge, NOW)
+        self.s = situation(payment)
+        self.s = next_of(self.s, written(rules.learn_charge(self.s, answer)))
+        [self.taken] = self.provider.taken
+        self.faults = iter(faults)
+
+    def asks_for(self, minor_units: int) -> None:
+        wanted = max(self.s.payment.spec.refund_minor_units, minor_units)
+        self.s = replace(self.s, payment=self.s.payment.with_spec(refund_minor_units=wanted))
+
+    def ends_failure(self, outcome: RefundOutcome) -> None:
+        """Have a person end the failure that there is, if there is one."""
+        failure = self.s.payment.status.refund_failure
+        if self.s.payment.refund_failed and failure is not None:
+            self.taken.by_hand += failure.minor_units if outcome is RefundOutcome.GIVEN_BACK else 0
+            self.s = resolved(self.s, outcome)
+
+    def goes_on(self, *, told: bool = False) -> None:
+        """Take the payment as far as it goes, by requests that go wrong for a while."""
+        self.s = replace(self.s, told=told)
+        for _ in range(100):
+            step = self._answered(rules.decide(self.s))
+            self.s = replace(self.s, told=False)
+            if step.write is not None:
+                self.s = next_of(self.s, written(step))
+            elif step.look_again is not None:
+                self.s = replace(self.s, now=step.look_again)
+            else:
+                return
+        raise AssertionError("never ends")
+
+    def _answered(self, step: Step) -> Decision:
+        if isinstance(step, LookUp):
+            answer = self.provider.look_up(self.s.payment.uid, next(self.faults, Fault.NONE))
+            step = rules.learn_look_up(self.s, answer)
+        if isinstance(step, SendRefund):
+            amount = Money(currency=Currency.KRW, minor_units=step.step.minor_units)
+            ids = step.step.number, self.s.payment.uid, "rental"
+            refund = Refund(step.key, step.gateway_payment_id, amount, *ids)
+            back = self.provider.refund(refund, self.s.now, next(self.faults, Fault.NONE))
+            step = rules.learn_refund(self.s, step.step, back)
+        assert isinstance(step, Decision)
+        return step
+
+
+HAPPENINGS = ["more", "fails", "is told", "fails and is told", *RefundOutcome]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(HAPPENINGS), st.integers(1, 9)), max_size=12),
+    st.lists(st.sampled_from([Fault.NONE, Fault.LOST_AFTER, Fault.NOT_SENT]), max_size=12),
+)
+def test_however_refunds_fail_each_unit_goes_back_once(
+    happenings: list[tuple[str, int]], faults: list[Fault]
+) -> None:
+    # Given a payment of which more and more shall go back, while refunds fail that were made,
+    # answers get lost, and people have them tried again or give the money back themselves
+    one = Refunding(faults)
+    for what, n in happenings:
+        if what == "more":
+            one.asks_for(n)
+        elif what.startswith("fails"):
+            one.provider.fail_refund(one.s.payment.uid, n)
+        elif what in list(RefundOutcome):
+            one.ends_failure(RefundOutcome(what))
+        one.goes_on(told=what.endswith("told"))
+        # Then the shop never gives back what it did not take
+        assert one.taken.kept >= 0
+    # When the faults are over, everything was told, and people see to the rest
+    one.faults = iter(())
+    for _ in range(3):
+        one.goes_on(told=True)
+        one.ends_failure(RefundOutcome.GIVEN_BACK)
+        one.goes_on()
+    # Then what was to go back did, once, and the payment says by whom
+    payment = one.s.payment
+    assert one.taken.kept == 9 - payment.spec.refund_minor_units
+    assert (payment.status.refunded_minor_units or 0) == payment.spec.refund_minor_units
+    assert (payment.status.given_back_minor_units or 0) == one.taken.by_hand
 
 
 # --- Nothing to pay ---

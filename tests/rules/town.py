@@ -13,7 +13,7 @@ from tests.rules.operators import Operator
 from tests.rules.provider import BAD, GOOD, TIMEOUT, Fault
 from tests.rules.stage import GATEWAY, SECRET, Stage, run_to_rest
 from tests.rules.world import ExistsError, RefusedError
-from toyrental.payments.models import SETTLE, Payment, PaymentGateway, PaymentPhase
+from toyrental.payments.models import SETTLE, Payment, PaymentGateway, PaymentPhase, RefundOutcome
 from toyrental.rentals.models import Rental, RentalPhase
 from toyrental.repairs.models import RepairOutcome, RepairTicket
 from toyrental.shared.decisions import Decision, soonest
@@ -127,6 +127,35 @@ class Ground(RuleBasedStateMachine):
             if payment.phase is PaymentPhase.MANUAL_REVIEW and payment.spec.resolution is None
         ]
 
+    def failed_refunds(self) -> list[Payment]:
+        """Return the payments of which a refund failed, and nobody has said what to do."""
+        return [
+            payment
+            for payment in self.world.all(Payment)
+            if payment.refund_failed
+            and (failure := payment.status.refund_failure) is not None
+            and (
+                payment.spec.refund_resolution is None
+                or payment.spec.refund_resolution.failure < failure.number
+            )
+        ]
+
+    def tell(self, key: Key) -> None:
+        """Send a webhook about a payment."""
+        for operator in self.operators:
+            operator.told.add(key)
+
+    def tell_of_failures(self) -> bool:
+        """Send those webhooks again that nobody has heeded; tell whether there were some."""
+        unheeded = [
+            payment.key
+            for payment in self.world.all(Payment)
+            if payment.captured and self.provider.failed_of(payment.uid) > _known(payment)
+        ]
+        for key in unheeded:
+            self.tell(key)
+        return bool(unheeded)
+
     def calls_in_hand(self) -> bool:
         return any(held.situation for op in self.operators for held in op.in_hand.values())
 
@@ -166,12 +195,22 @@ class Ground(RuleBasedStateMachine):
             again = run_to_rest(self.world, self.operators)
             if self.reviews():
                 self.stage.resolve_review(self.reviews()[0].name)
+            elif self.failed_refunds():
+                failed = self.failed_refunds()[0]
+                self.stage.resolve_refund(failed.name, RefundOutcome.GIVEN_BACK)
+            elif self.tell_of_failures():
+                pass
             elif not self.unsettled():
                 return
             else:
                 assert again is not None, f"nobody looks again at {self.unsettled()}"
                 self.pass_time(max(again - self.world.now, timedelta(seconds=1)))
         raise AssertionError(f"never settled: {self.unsettled()}")
+
+
+def _known(payment: Payment) -> int:
+    failure = payment.status.refund_failure
+    return failure.failed_minor_units if failure is not None else 0
 
 
 class Town(Ground):
@@ -219,8 +258,7 @@ class Town(Ground):
         """Send a webhook about some payment, whatever happened to it, if anything did."""
         payment = self.one(Payment, n)
         if payment is not None:
-            for operator in self.operators:
-                operator.told.add(payment.key)
+            self.tell(payment.key)
             self.ring_for(payment.key)
             self.attended(by)
 

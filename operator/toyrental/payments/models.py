@@ -96,6 +96,7 @@ class Reason(StrEnum):
     PARTIALLY_REFUNDED = "PartiallyRefunded"
     UNRESOLVED = "Unresolved"
     REFUND_FAILED = "RefundFailed"
+    GIVEN_BACK = "GivenBack"
 
 
 class Method(Model):
@@ -143,6 +144,26 @@ class Resolution(Model):
     """Who resolved it; filled in by itself, and true."""
 
 
+class RefundOutcome(StrEnum):
+    """How a person ends a refund that failed."""
+
+    TRY_AGAIN = "TryAgain"
+    GIVEN_BACK = "GivenBack"
+
+
+class RefundResolution(Model):
+    """A person's word on a refund that failed. It is final for that failure."""
+
+    failure: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    """Which failure it ends: the number in status.refundFailure."""
+
+    outcome: RefundOutcome
+    """TryAgain: ask the provider once more. GivenBack: the customer has it by another way."""
+
+    resolved_by: UserName | None = None
+    """Who resolved it; filled in by itself, and true."""
+
+
 class PaymentSpec(Model):
     """What is owed, by whom, and how much of it shall go back."""
 
@@ -163,6 +184,12 @@ class PaymentSpec(Model):
             "!has(oldSelf.resolution)"
             " || (has(self.resolution) && self.resolution == oldSelf.resolution)",
             "the resolution of a review is final; it cannot be changed or removed",
+        ),
+        Rule(
+            "!has(oldSelf.refundResolution) || (has(self.refundResolution)"
+            " && (self.refundResolution == oldSelf.refundResolution"
+            " || self.refundResolution.failure > oldSelf.refundResolution.failure))",
+            "the resolution of a failed refund is final; only another failure has another one",
         ),
     )
 
@@ -186,6 +213,9 @@ class PaymentSpec(Model):
 
     resolution: Resolution | None = None
     """How a person ends a ManualReview."""
+
+    refund_resolution: RefundResolution | None = None
+    """How a person ends a refund that failed."""
 
 
 class Failure(Model):
@@ -212,6 +242,25 @@ class RefundStep(Model):
 
     accepted_time: Time | None = None
     """When the provider was seen to have taken it up. Since then it is looked up, and not sent."""
+
+    counted_minor_units: MinorUnits = 0
+    """How much of it refundedMinorUnits counts already: it was given back before, and failed."""
+
+
+class RefundFailure(Model):
+    """What the provider could not give back: the shop has it again."""
+
+    number: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    """Which failure it is of this payment. A person ends it by this number."""
+
+    minor_units: MinorUnits
+    """How much it is, in minor units."""
+
+    counted_minor_units: MinorUnits = 0
+    """How much of it refundedMinorUnits counts: it had been called done."""
+
+    failed_minor_units: MinorUnits
+    """How much failed at the provider in all so far; whatever it tells beyond that is news."""
 
 
 class PaymentStatus(Status):
@@ -277,6 +326,12 @@ class PaymentStatus(Status):
     refund_steps: Count = 0
     """How many steps of refund were begun."""
 
+    refund_failure: RefundFailure | None = None
+    """The last refund that failed after all."""
+
+    given_back_minor_units: MinorUnits | None = None
+    """How much of refundedMinorUnits a person gave back, and not the provider, in minor units."""
+
     failure: Failure | None = None
     """Why the last attempt failed."""
 
@@ -323,6 +378,17 @@ class Payment(Resource):
             " && has(oldSelf.value().status.phase)"
             " && oldSelf.value().status.phase == 'ManualReview')))",
             "only a payment in ManualReview is resolved by a person; wait until it is",
+            on_create=True,
+        ),
+        Rule(
+            "!has(self.spec.refundResolution) || (oldSelf.hasValue()"
+            " && ((has(oldSelf.value().spec.refundResolution)"
+            " && oldSelf.value().spec.refundResolution == self.spec.refundResolution)"
+            " || (has(oldSelf.value().status) && has(oldSelf.value().status.refundFailure)"
+            " && oldSelf.value().status.refundFailure.number"
+            " == self.spec.refundResolution.failure)))",
+            "only a refund that failed is resolved by a person: name its number, which is in"
+            " status.refundFailure",
             on_create=True,
         ),
     )

@@ -7,7 +7,7 @@ because an outcome is unknown, or begin a step before the one before it has ende
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,8 @@ from toyrental.payments.models import (
     Payment,
     PaymentPhase,
     Reason,
+    RefundFailure,
+    RefundOutcome,
     RefundStep,
 )
 from toyrental.payments.providers.port import (
@@ -269,18 +271,33 @@ def resolve_review(s: Situation) -> Step | None:
 # --- Giving back ---
 
 
+def resolve_refund(s: Situation) -> Step | None:
+    """End a refund that failed as a person said: try it once more, or take it for given back."""
+    failure, resolution = s.payment.status.refund_failure, s.payment.spec.refund_resolution
+    if not s.payment.refund_failed or failure is None or resolution is None:
+        return None
+    if resolution.failure != failure.number:
+        return None
+    if resolution.outcome is RefundOutcome.GIVEN_BACK:
+        return Decision(_given_back(s, failure, resolution.resolved_by or "a person"))
+    again = "The refund that failed is tried once more."
+    counted = failure.counted_minor_units
+    return Decision(_begun(s, failure.minor_units, again, counted=counted, failure=None))
+
+
 def check_refund(s: Situation) -> Step | None:
     """Look at what was given back once more, when the provider tells of it: refunds can fail later.
 
-    Once one has failed, a person has to give it back: another step would be no safer.
+    Once one has failed it waits for a person: another step by itself would be no safer.
     """
     if not s.payment.captured or s.payment.status.refund_step is not None:
         return None
-    if s.payment.refund_failed:
-        failure = s.payment.status.failure
-        return Decision(_refund_failed(s, failure.message if failure is not None else ""))
-    possible = s.told and s.asks and s.terms is not None
-    return LookUp() if possible and s.refunded > 0 else None
+    if s.told and s.asks and s.terms is not None and (s.refunded > 0 or s.payment.refund_failed):
+        return LookUp()
+    failure, why = s.payment.status.refund_failure, s.payment.status.failure
+    if not s.payment.refund_failed or failure is None or why is None:
+        return None
+    return Decision(_refund_failed(s, failure, why.message))
 
 
 def begin_refund(s: Situation) -> Step | None:
@@ -291,19 +308,7 @@ def begin_refund(s: Situation) -> Step | None:
     outstanding = min(s.wanted_back, captured) - s.refunded
     if outstanding <= 0:
         return None
-    number = s.payment.status.refund_steps + 1
-    step = RefundStep(number=number, minor_units=outstanding, started_time=s.now)
-    return Decision(
-        _note(
-            s,
-            s.payment.phase,
-            {"Refunded": unknown(Reason.REFUNDING, "The refund is under way.")},
-            refund_step=step,
-            refund_steps=number,
-            next_attempt_time=None,
-            tries=0,
-        )
-    )
+    return Decision(_begun(s, outstanding, "The refund is under way."))
 
 
 def refund(s: Situation) -> Step | None:
@@ -471,6 +476,7 @@ def _keep_back(s: Situation, held: Held) -> Decision:
 _RULES: tuple[Rule, ...] = (
     settle,
     resolve_review,
+    resolve_refund,
     check_refund,
     begin_refund,
     refund,
@@ -543,10 +549,8 @@ def _learn_found(s: Situation, found: Found) -> Step:
         return Decision(_review(s, ANSWER_MISMATCH, why))
     if not s.payment.captured:
         return Decision(_captured(s, found.gateway_payment_id))
-    if found.failed_steps and (step is None or step.number in found.failed_steps):
-        return learn_refund(s, step, RefundFailed("the provider could not carry it out"))
-    if step is None:
-        return NOTHING
+    if step is None or step.number in found.failed_steps:
+        return _learn_failed(s, found.failed_minor_units, "the provider could not carry it out")
     if step.number in found.refund_steps:
         return learn_refund(s, step, Refunded())
     if step.number in found.pending_steps or step.accepted_time is not None:
@@ -587,23 +591,50 @@ def _missing_once_or_twice(s: Situation) -> Write | None:
     return _note(s, s.payment.phase, found, missing_since=first, next_attempt_time=again)
 
 
-def learn_refund(s: Situation, step: RefundStep | None, answer: RefundAnswer) -> Decision:
-    """Return what the answer to a step of refund means; only a failure can be of one past."""
+def learn_refund(s: Situation, step: RefundStep, answer: RefundAnswer) -> Decision:
+    """Return what the answer to a step of refund means."""
     match answer:
         case RefundFailed(message):
-            return Decision(_refund_failed(s, message))
-        case Refunded() if step is not None:
+            return _learn_failed(s, _failed_so_far(s) + step.minor_units, message)
+        case Refunded():
             return Decision(_refunded(s, step))
-        case RefundPending() if step is not None:
+        case RefundPending():
             return _refund_pending(s, step)
-        case Refunded() | RefundPending():
-            return NOTHING
         case Refused(_, message):
             return Decision(_refund_trouble(s, message))
         case NotSent(reason=reason) if reason in LINE:
             return Decision(look_again=answer.retry_time)
         case _:
             return Decision(_refund_trouble(s, answer.message, _pause_of(s, answer)))
+
+
+def _failed_so_far(s: Situation) -> int:
+    """Return how much is known to have failed at the provider, in minor units."""
+    failure = s.payment.status.refund_failure
+    return failure.failed_minor_units if failure is not None else 0
+
+
+def _learn_failed(s: Situation, failed: int, why: str) -> Decision:
+    """Note a failure, if so much failed at the provider that there is one which was not known.
+
+    What was known and not resolved yet goes on with it.
+    """
+    step, known = s.payment.status.refund_step, s.payment.status.refund_failure
+    news = lost = failed - _failed_so_far(s)
+    if step is not None:
+        # It was not counted yet as given back, but for what it was to make good.
+        news = max(news, step.minor_units)
+        lost = news - step.minor_units + step.counted_minor_units
+    elif news <= 0:
+        return NOTHING
+    unresolved = known if s.payment.refund_failed else None
+    failure = RefundFailure(
+        number=known.number + 1 if known is not None else 1,
+        minor_units=news + (unresolved.minor_units if unresolved else 0),
+        counted_minor_units=lost + (unresolved.counted_minor_units if unresolved else 0),
+        failed_minor_units=_failed_so_far(s) + news,
+    )
+    return Decision(_refund_failed(s, failure, why))
 
 
 # --- What is written down ---
@@ -707,16 +738,60 @@ def _unless_customers(s: Situation, captured: Finding) -> dict[str, Finding]:
     return {} if kept else {"Captured": captured}
 
 
-def _refunded(s: Situation, step: RefundStep) -> Write | None:
-    refunded = s.refunded + step.minor_units
-    if refunded >= (s.payment.status.captured_minor_units or 0):
-        phase, found = PaymentPhase.REFUNDED, true(Reason.REFUNDED, "Everything was given back.")
-    else:
-        phase = PaymentPhase.PARTIALLY_REFUNDED
-        found = true(Reason.PARTIALLY_REFUNDED, "Part of the payment was given back.")
-    return _note(
-        s, phase, {"Refunded": found}, refunded_minor_units=refunded, refund_step=None, **_ANSWERED
+def _begun(
+    s: Situation, minor_units: int, message: str, *, counted: int = 0, **changes: Any
+) -> Write | None:
+    number = s.payment.status.refund_steps + 1
+    step = RefundStep(
+        number=number, minor_units=minor_units, started_time=s.now, counted_minor_units=counted
     )
+    return _note(
+        s,
+        s.payment.phase,
+        {"Refunded": unknown(Reason.REFUNDING, message)},
+        refund_step=step,
+        refund_steps=number,
+        **_ANSWERED,
+        **changes,
+    )
+
+
+def _refunded(s: Situation, step: RefundStep) -> Write | None:
+    refunded = s.refunded + step.minor_units - step.counted_minor_units
+    if refunded >= (s.payment.status.captured_minor_units or 0):
+        found = true(Reason.REFUNDED, "Everything was given back.")
+    else:
+        found = true(Reason.PARTIALLY_REFUNDED, "Part of the payment was given back.")
+    return _back(s, refunded, found, refund_step=None)
+
+
+def _given_back(s: Situation, failure: RefundFailure, by: str) -> Write | None:
+    """Note that a person gave back what the provider could not."""
+    amount = _money(s, failure.minor_units)
+    return _back(
+        s,
+        s.refunded + failure.minor_units - failure.counted_minor_units,
+        true(Reason.GIVEN_BACK, f"{by} says that {amount} was given back in another way."),
+        given_back_minor_units=(s.payment.status.given_back_minor_units or 0) + failure.minor_units,
+        failure=None,
+    )
+
+
+def _back(s: Situation, refunded: int, found: Finding, **changes: Any) -> Write | None:
+    """Note that so much went back in all."""
+    everything = refunded >= (s.payment.status.captured_minor_units or 0)
+    phase = PaymentPhase.REFUNDED if everything else PaymentPhase.PARTIALLY_REFUNDED
+    write = _note(
+        s, phase, {"Refunded": found}, refunded_minor_units=refunded, **changes, **_ANSWERED
+    )
+    if write is None or s.payment.status.refund_failure is None:
+        return write
+    # The phase may have been the same since before it failed: people are told all the same.
+    return replace(write, event=Event(found.reason, found.message))
+
+
+def _money(s: Situation, minor_units: int) -> Money:
+    return Money(currency=s.payment.spec.amount.currency, minor_units=minor_units)
 
 
 def _refund_pending(s: Situation, step: RefundStep) -> Decision:
@@ -739,15 +814,25 @@ def _refund_pending(s: Situation, step: RefundStep) -> Decision:
     )
 
 
-def _refund_failed(s: Situation, why: str) -> Write | None:
+def _refund_failed(s: Situation, refund_failure: RefundFailure, why: str) -> Write | None:
     """Note that the shop has money again that it was to give back: only a person can give it."""
     message = (
-        f"A refund failed: {why}. The shop has the money again; give it back in another way."
-        f" {_by_hand(s)}"
+        f"A refund of {_money(s, refund_failure.minor_units)} failed: {why}. The shop has the"
+        " money again. Give it back in another way, then set spec.refundResolution to"
+        f" {{failure: {refund_failure.number}, outcome: GivenBack}};"
+        " or have it tried once more, by outcome: TryAgain."
     )
     found = {"Refunded": false(Reason.REFUND_FAILED, message)}
     failure = Failure(code=str(Reason.REFUND_FAILED), message=why)
-    return _note(s, s.payment.phase, found, failure=failure, refund_step=None, **_ANSWERED)
+    return _note(
+        s,
+        s.payment.phase,
+        found,
+        failure=failure,
+        refund_failure=refund_failure,
+        refund_step=None,
+        **_ANSWERED,
+    )
 
 
 def _refund_trouble(s: Situation, why: str, pause: timedelta | None = None) -> Write | None:
