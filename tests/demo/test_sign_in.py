@@ -128,7 +128,7 @@ def test_it_shows_what_each_can_and_cannot_do(played: str) -> None:
         "write what the operator says": ["-", "-", "-"],
     }
     for refusal in (
-        "Rental you-train is the order of you, and you are mina",
+        "Rental you-train is not your order, and you are mina",
         "you, mina, may not approve or deny Rental mina-bike: ask the owner of the shop to do it",
         "you, aya, may not end the repair bobby-car-wheel: ask a repairer to do it",
         'User "hana" cannot patch resource "toys"',
