@@ -399,7 +399,9 @@ class TestRentalsAreTheirCustomers:
         shop.create(objects.rental("first", toy="bear", customer="ryu"))
         owner = shop.person("owner", can(f"patch {verb}", "rentals"))
         owner.patch(Rental, "first", metadata={"labels": {"shelf": "3"}})
-        with forbidden("Rental first is not your order.*only its customer cancels, returns or pays it"):
+        with forbidden(
+            "Rental first is not your order.*only its customer cancels, returns or pays it"
+        ):
             owner.patch(Rental, "first", spec={"desiredState": "Cancelled"})
 
 

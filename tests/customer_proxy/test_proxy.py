@@ -25,7 +25,8 @@ from tests.customer_proxy.conftest import (
 from tests.support import Api, Shop, eventually, objects
 from tests.support.proxy import Harm, Proxy
 from toyrental.customer_proxy import rules
-from toyrental.customer_proxy.server import CannotServe, Listening, serve
+from toyrental.customer_proxy.server import Listening, serve
+from toyrental.shared.web import CannotServe
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -1,8 +1,6 @@
 """The board as a process."""
 
 import asyncio
-import signal
-import socket
 from pathlib import Path
 
 import uvicorn
@@ -12,12 +10,9 @@ from toyrental.board.app import Settings, build_app
 from toyrental.kinds import KINDS
 from toyrental.kube import connection
 from toyrental.kube.client import Client
+from toyrental.shared.web import Server, listen
 
 _SHUTDOWN_SECONDS = 5
-
-
-class CannotServe(Exception):
-    """The board cannot be served; `str()` is one sentence for a person."""
 
 
 def serve(kubeconfig: Path | None, host: str, port: int, settings: Settings) -> None:
@@ -27,13 +22,7 @@ def serve(kubeconfig: Path | None, host: str, port: int, settings: Settings) -> 
     NoConnection and CannotServe.
     """
     found = connection.find(kubeconfig)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise CannotServe(
-            f"cannot listen on {host}, port {port}: {error.strerror}; choose another --port"
-        ) from error
+    listener = listen(host, port)
 
     def connect(token: str) -> Client:
         as_user = connection.as_user(found, token)
@@ -53,31 +42,7 @@ def serve(kubeconfig: Path | None, host: str, port: int, settings: Settings) -> 
             proxy_headers=False,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
-        await _Server(config, listener, closing).serve([listener])
+        await Server(config, listener, "The board", closing.set).serve([listener])
 
     with listener:
         asyncio.run(run())
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn, but saying where it listens, ending live pages first, and ending normally."""
-
-    def __init__(
-        self, config: uvicorn.Config, listener: socket.socket, closing: asyncio.Event
-    ) -> None:
-        super().__init__(config)
-        self._listener = listener
-        self._closing = closing
-        # Uvicorn raises the signal once more when it is done.
-        for stop in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(stop, self.handle_exit)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        host, port = self._listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        print(f"The board is at http://{shown}:{port}", flush=True)  # noqa: T201
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._closing.set()
-        await super().shutdown(sockets)

@@ -92,8 +92,9 @@ def board(  # noqa: PLR0913, PLR0917 # one an option
     # What is imported here takes a second; --help shall not.
     from toyrental import logs  # noqa: PLC0415
     from toyrental.board.app import Settings  # noqa: PLC0415
-    from toyrental.board.server import CannotServe, serve  # noqa: PLC0415
+    from toyrental.board.server import serve  # noqa: PLC0415
     from toyrental.kube.connection import NoConnection  # noqa: PLC0415
+    from toyrental.shared.web import CannotServe  # noqa: PLC0415
 
     logs.set_up(log_format, log_level)
     settings = Settings(

@@ -72,8 +72,9 @@ def customer_proxy(  # noqa: PLR0913, PLR0917 # one an option
     sys.modules.setdefault("kubernetes", None)  # type: ignore[arg-type]
     # What is imported here takes a second; --help shall not.
     from toyrental import logs  # noqa: PLC0415
-    from toyrental.customer_proxy.server import CannotServe, Listening, serve  # noqa: PLC0415
+    from toyrental.customer_proxy.server import Listening, serve  # noqa: PLC0415
     from toyrental.kube.connection import NoConnection  # noqa: PLC0415
+    from toyrental.shared.web import CannotServe  # noqa: PLC0415
 
     logs.set_up(log_format, log_level)
     listening = Listening(host, port, tls_cert_file, tls_private_key_file)

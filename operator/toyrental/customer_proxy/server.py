@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import signal
-import socket
 import ssl
 from pathlib import Path
 from typing import NamedTuple
@@ -15,15 +13,12 @@ from toyrental.customer_proxy.callers import Callers
 from toyrental.kube import connection
 from toyrental.kube.errors import ApiError
 from toyrental.kube.forward import Forwarder
+from toyrental.shared.web import CannotServe, Server, listen
 
 MOST_CONNECTIONS = 2000
 _SHUTDOWN_SECONDS = 5
 
 logger = logging.getLogger(__name__)
-
-
-class CannotServe(Exception):
-    """The proxy cannot be served; `str()` is one sentence for a person."""
 
 
 class Listening(NamedTuple):
@@ -73,8 +68,9 @@ async def _serve(kubeconfig: Path | None, listening: Listening) -> None:
             raise CannotServe(f"{files} are no certificate and its key: {error}") from error
         assert config.ssl is not None  # noqa: S101 # it has a certificate
         following = asyncio.create_task(follow_certificate(config.ssl, listening))
-        with _listener(listening) as listener:
-            await _Server(config, listener, proxy).serve([listener])
+        with listen(listening.host, listening.port) as listener:
+            server = Server(config, listener, "The customer proxy", proxy.end_watches)
+            await server.serve([listener])
         following.cancel()
 
 
@@ -95,38 +91,3 @@ async def follow_certificate(
             context.load_cert_chain(listening.certificate, listening.key)
         except (OSError, ssl.SSLError) as error:
             logger.warning("the certificate cannot be read, the old one is shown: %s", error)
-
-
-def _listener(listening: Listening) -> socket.socket:
-    family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
-    try:
-        return socket.create_server((listening.host, listening.port), family=family)
-    except OSError as error:
-        raise CannotServe(
-            f"cannot listen on {listening.host}, port {listening.port}: {error.strerror};"
-            " choose another --port"
-        ) from error
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn, but saying where it listens, ending watches first, and ending normally."""
-
-    def __init__(
-        self, config: uvicorn.Config, listener: socket.socket, proxy: CustomerProxy
-    ) -> None:
-        super().__init__(config)
-        self._listener = listener
-        self._proxy = proxy
-        # Uvicorn raises the signal once more when it is done.
-        for stop in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(stop, self.handle_exit)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        host, port = self._listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        print(f"The customer proxy is at https://{shown}:{port}", flush=True)  # noqa: T201
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._proxy.end_watches()
-        await super().shutdown(sockets)
