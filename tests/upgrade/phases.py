@@ -9,7 +9,7 @@ from toyrental.kinds import KINDS
 from toyrental.payments.models import Payment, PaymentPhase
 from toyrental.rentals.models import Rental, RentalPhase
 from toyrental.repairs.models import RepairPhase
-from toyrental.stores.models import Toy, ToyPhase
+from toyrental.stores.models import Store, Toy, ToyPhase
 
 ENUMS = {
     "Rental": RentalPhase,
@@ -88,6 +88,7 @@ def _rentals(business: Business) -> None:
     business.takes_order("late", toy="lamp", method=DECLINED)
     business.order_becomes("late", "Expired")
     business.changes_its_policy(paymentDeadlineSeconds=1800)
+    business.wait(Store, "default", is_observed)
     for name, toy in orders.items():
         business.takes_order(name, toy=toy)
     business.takes_order("ahead", toy="drum", start=soon(3600))
@@ -108,6 +109,11 @@ def _rentals(business: Business) -> None:
         business.order_becomes(name, phase)
     for name in ("cancelled", "denied"):
         business.paid_back(business.shop.get(Rental, name))
+
+
+def is_observed(store: Store) -> bool:
+    """Tell whether the operator has seen the policy as it is: orders expire by the one it knows."""
+    return store.status.observed_generation == store.metadata.generation
 
 
 def _payments(business: Business) -> None:
