@@ -1,7 +1,7 @@
 """What is installed grants no wildcard, and Secrets by name only; in named shops only there.
 
-Looked at as it is about to be installed: by the chart with every set of values that touches roles,
-and by each overlay of kustomize. Which account has which role is in test_chart.py.
+Looked at as it is about to be installed: by the chart with all that touches roles turned on, and
+off, and by each overlay of kustomize. Which account has which role is in test_chart.py.
 """
 
 from collections.abc import Iterator
@@ -17,15 +17,8 @@ from tests.support.helm import render
 from tests.support.manifests import Objects
 
 SHOPS = {"namespaces": ["shop-1", "shop-2"]}
-VALUES: dict[str, Json] = {
-    "default": {},
-    "split": SPLIT,
-    "shops by name": SHOPS,
-    "shops by name, split": SHOPS | SPLIT,
-    "shops by pattern": {"namespaces": ["shop-*"]},
-    "board and webhooks": BOARD | WEBHOOKS,
-    "customer proxy": {"customerProxy": {"enabled": True, "tlsSecret": "proxy"}},
-}
+PROXY = {"customerProxy": {"enabled": True, "tlsSecret": "proxy"}}
+VALUES: dict[str, Json] = {"default": {}, "everything": SHOPS | SPLIT | BOARD | WEBHOOKS | PROXY}
 
 
 @pytest.fixture(scope="module", params=[*VALUES, *(path.name for path in OVERLAYS)])
