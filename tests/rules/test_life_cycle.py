@@ -78,6 +78,9 @@ def ends(stage: Stage, name: str, phase: RentalPhase, reason: str) -> None:
     ready = "True" if phase is RentalPhase.CANCELLED else "False"
     assert said(stage, name, "Ready") == (ready, reason)
     assert said(stage, name, "Booked") == ("False", reason)
+    # Who did not pay is not asked to any more
+    told = stage.condition(name, "Ready").message
+    assert "True" in said(stage, name, "Paid") or stage.condition(name, "Paid").message == told
     assert all(
         toy.booking_of(rental.uid) is None for toy in stage.world.all(type(stage.toy("robot")))
     )

@@ -131,7 +131,9 @@ class Gateways:
     def _open(self, gateway: PaymentGateway) -> KeyedProvider:
         described = _describe(gateway.spec)
         if not is_endpoint(described.endpoint):
-            raise GatewayUnusable("EndpointInvalid", f"{described.endpoint} is no URL; correct it")
+            raise GatewayUnusable(
+                "EndpointInvalid", f"the endpoint {described.endpoint} is no URL; correct it"
+            )
         if not described.own:
             self._check(described.endpoint)
         timeout = timedelta(seconds=gateway.spec.timeout_seconds)

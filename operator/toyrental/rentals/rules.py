@@ -519,6 +519,9 @@ def _end(s: Situation, phase: RentalPhase, reason: Reason, message: str) -> Deci
     ready = Finding("True" if wanted else "False", str(reason), message)
     found = conditions.observe(s, phase, s.rental.status.due_time)
     found["Booked"] = false(reason, message)
+    paid = conditions.paid(s)
+    if paid.status != "True":
+        found["Paid"] = Finding(paid.status, paid.reason, message)  # asks for no other method
     if s.rental.spec.approval is None and s.was.get("Approved") != "True":
         found["Approved"] = false(reason, message)
     found |= shared_conditions.readiness(ready, stalled=not wanted)
