@@ -125,6 +125,12 @@ CASES = {
     "ToyrentalPaymentInReview": trouble(
         'toyrental_shop_payments{namespace="shop",phase="ManualReview"}'
     ),
+    "ToyrentalRefundFailed": trouble(
+        'toyrental_shop_payments_stalled{namespace="shop",reason="RefundFailed"}'
+    ),
+    "ToyrentalPaymentStuck": trouble(
+        'toyrental_shop_payments_stalled{namespace="shop",reason="GatewayUnusable"}'
+    ),
     "ToyrentalOverdueRising": Case(
         {'toyrental_shop_rentals_overdue{namespace="shop"}': "1x1500 8x300 1x200"},
         quiet=1490,

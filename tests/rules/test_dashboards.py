@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 from toyrental.dashboards import rules
 from toyrental.dashboards.counts import ReadModel
+from toyrental.dashboards.metrics import Shops
 from toyrental.dashboards.models import Dashboard, GroupBy
 from toyrental.payments.models import Payment
 from toyrental.rentals.models import Rental, ToySelector
 from toyrental.repairs.models import RepairTicket
+from toyrental.shared import conditions
+from toyrental.shared.conditions import Finding
 from toyrental.shared.resource import Key, Resource
 from toyrental.stores.models import Toy
 
@@ -212,3 +215,26 @@ def dashboard(**more: Any) -> Dashboard:
     found = made(Dashboard, "shop", more.get("spec", {}), {}, generation=1)
     assert isinstance(found, Dashboard)
     return found
+
+
+def test_payments_that_need_a_person_are_told_by_the_reason() -> None:
+    # Given a refund that failed, and one that went well
+    shops = Shops()
+    stuck = payment("stuck", "order", "Refunded", 9000, 9000)
+    well = payment("well", "other", "Refunded", 9000, 9000)
+    assert isinstance(stuck, Payment)
+    failed = Finding("True", "RefundFailed", "The shop has the money again.")
+    stalled = stuck.with_status(
+        conditions=conditions.update((), {"Stalled": failed}, generation=1, now=NOW)
+    )
+    shops.model.change(None, stalled)
+    shops.model.change(None, well)
+
+    def told() -> dict[str, float]:
+        [family] = (f for f in shops.collect() if f.name == "toyrental_shop_payments_stalled")
+        return {sample.labels["reason"]: sample.value for sample in family.samples}
+
+    # Then the one is told of, until a person has ended it
+    assert told() == {"RefundFailed": 1}
+    shops.model.change(stalled, stuck)
+    assert told() == {"RefundFailed": 0}

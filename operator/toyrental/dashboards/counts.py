@@ -23,6 +23,8 @@ OVERDUE = "overdue"
 """Toys that are out past their due time."""
 PAYMENTS = "payments"
 """Payments, by phase."""
+STALLED = "stalled"
+"""Payments that do not end by themselves, by the reason of their condition Stalled."""
 DEFERRED = "deferred"
 """Payments that wait for the provider, by currency."""
 CAPTURED = "captured"
@@ -67,6 +69,9 @@ def facts_of(resource: Resource) -> Facts | None:
                 (REFUNDED, currency): status.refunded_minor_units or 0,
                 (DEFERRED, currency): int(resource.phase is PaymentPhase.DEFERRED),
             }
+            stalled = conditions.find(status.conditions, "Stalled")
+            if stalled is not None and stalled.status == "True":
+                counts[STALLED, stalled.reason] = 1
             return Facts(counts, ("Rental", spec.rental_ref.name), {})
         case RepairTicket(spec=spec):
             counts = {} if resource.phase.final else {(REPAIRS_OPEN,): 1}

@@ -30,6 +30,11 @@ _BY_FACT = {
     counts.TOYS: ("toyrental_shop_toys", "Toys of a shop, by phase.", "phase"),
     counts.RENTALS: ("toyrental_shop_rentals", "Orders of a shop, by phase.", "phase"),
     counts.PAYMENTS: ("toyrental_shop_payments", "Payments of a shop, by phase.", "phase"),
+    counts.STALLED: (
+        "toyrental_shop_payments_stalled",
+        "Payments that do not end by themselves, by the reason of their condition Stalled.",
+        "reason",
+    ),
     counts.CAPTURED: (
         "toyrental_shop_captured_minor_units",
         "Money taken, in minor units of the currency: won, cents, fils.",
