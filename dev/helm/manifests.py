@@ -23,20 +23,27 @@ OF_HELM = {"helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/v
 OPERATOR_ALONE = {name: {"install": False} for name in ("crds", "policies", "roles")}
 CONTEXTS = ("rentals", "stores", "repairs", "payments", "dashboards")
 SPLIT = {"deployments": [{"name": name, "contexts": [name]} for name in CONTEXTS]}
+CUSTOMER_PROXY = {"customerProxy": {"enabled": True, "tlsSecret": "customer-proxy-tls"}}
 
 
 def manifests() -> dict[Path, str]:
     """Return each file with its content. Raises HelmSays."""
+    operator, overlays = _rendered({}), MANIFESTS / "overlays"
+    proxy = [each for each in _rendered(CUSTOMER_PROXY) if each not in operator]
     return {
-        MANIFESTS / "operator" / "operator.yaml": _rendered({}),
-        MANIFESTS / "overlays" / "split-contexts" / "operators.yaml": _rendered(SPLIT),
+        MANIFESTS / "operator" / "operator.yaml": _written(operator),
+        overlays / "split-contexts" / "operators.yaml": _written(_rendered(SPLIT)),
+        overlays / "customer-proxy" / "customer-proxy.yaml": _written(proxy),
     }
 
 
-def _rendered(values: dict[str, Any]) -> str:
+def _rendered(values: dict[str, Any]) -> list[dict[str, Any]]:
     given = json.dumps(OPERATOR_ALONE | values)
     said = helm("template", "toyrental", str(CHART), f"--namespace={NAMESPACE}", values=given)
-    objects = [without_helm(each) for each in yaml.safe_load_all(said) if each]
+    return [without_helm(each) for each in yaml.safe_load_all(said) if each]
+
+
+def _written(objects: list[dict[str, Any]]) -> str:
     return NOTE + yaml.safe_dump_all(objects, sort_keys=False, width=100)
 
 

@@ -1,5 +1,6 @@
 """What passes on requests does so as whom it is told to, and lends its own rights to nobody."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -90,3 +91,33 @@ async def test_an_api_server_that_is_away_is_unavailable() -> None:
         with pytest.raises(errors.Unavailable, match="GET to the API server"):
             async with forwarder.send(Outgoing("GET", "/version", {})):
                 pass
+
+
+async def test_an_answer_comes_no_faster_than_it_is_taken() -> None:
+    """Who reads a long list slowly holds up the API server, and does not fill the memory."""
+    chunk, held_up = b"x" * 2**16, asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        while not held_up.is_set():
+            try:
+                await asyncio.wait_for(answer.write(chunk), 1)
+            except TimeoutError:
+                held_up.set()
+        return answer
+
+    app = web.Application()
+    app.router.add_get("/list", endless)
+    runner = web.AppRunner(app, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server = kopf.ConnectionInfo(server=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    async with (
+        Forwarder(lambda: server) as forwarder,
+        forwarder.send(Outgoing("GET", "/list", {}), "minas") as answer,
+    ):
+        assert await anext(answer.chunks())
+        async with asyncio.timeout(30):
+            await held_up.wait()
+    await runner.cleanup()

@@ -9,7 +9,7 @@ import yaml
 
 from dev.cluster import Cluster
 from dev.cluster.manifests import REPOSITORY
-from dev.helm.manifests import MANIFESTS, SPLIT, stale, without_helm
+from dev.helm.manifests import CUSTOMER_PROXY, MANIFESTS, SPLIT, stale, without_helm
 from tests.shipping.test_chart import options
 from tests.support import Json
 from tests.support.helm import render
@@ -58,6 +58,7 @@ def test_what_is_made_from_the_chart_is_current() -> None:
     [
         ("production", {}),
         ("split-contexts", SPLIT),
+        ("customer-proxy", CUSTOMER_PROXY),
         ("kubernetes-1.32", {"policies": {"recordDeciders": False}}),
     ],
 )
