@@ -1,7 +1,9 @@
 """Customers at the proxy, with real tokens, real kubectl and a real API server behind it."""
 
+import http.client
 import json
 import subprocess
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,8 +25,9 @@ from tests.customer_proxy.conftest import (
     address_of,
 )
 from tests.support import Api, Shop, eventually, objects
-from tests.support.proxy import Harm, Proxy
+from tests.support.proxy import Harm, Proxy, Request
 from toyrental.customer_proxy import rules
+from toyrental.customer_proxy.app import MOST_AT_ONCE
 from toyrental.customer_proxy.server import Listening, serve
 from toyrental.shared.web import CannotServe
 
@@ -318,6 +321,7 @@ def test_no_header_makes_her_somebody_else(
 
 
 JSON = {"Content_Type": "application/json"}
+MERGE = {"Content_Type": "application/merge-patch+json"}
 REVIEW = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
 
 
@@ -424,6 +428,60 @@ def test_customers_with_any_name_see_theirs_alone(house: Shop, admin: Api) -> No
 def test_too_much_is_refused(mina: Customer) -> None:
     said = mina.ask(mina.rentals(), "POST", {"x": "y" * 2**20}, **JSON)
     assert (said.status, said.json["reason"]) == (413, "RequestEntityTooLarge")
+
+
+def test_a_customer_who_asks_for_much_at_once_is_put_off_and_holds_up_nobody(
+    mina: Customer, joon: Customer, to_api_server: Proxy
+) -> None:
+    go_on, held = threading.Event(), []
+
+    def hold(request: Request) -> Harm | None:
+        if mina.user not in request.query.get("fieldSelector", ""):
+            return None
+        held.append(request)
+        return Harm.hold(go_on)
+
+    to_api_server.plan = hold
+    with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+        asked = [pool.submit(mina.ask, mina.rentals()) for _ in range(MOST_AT_ONCE)]
+        try:
+            eventually(lambda: len(held) == MOST_AT_ONCE)
+            too_many, his = mina.ask(mina.rentals()), joon.ask(joon.rentals())
+        finally:
+            go_on.set()
+        assert (too_many.status, too_many.json["reason"]) == (429, "TooManyRequests")
+        assert his.status == 200
+        assert {each.result().status for each in asked} == {200}
+    to_api_server.behave()
+    assert mina.ask(mina.rentals()).status == 200
+
+
+def test_a_watch_that_breaks_off_breaks_off_for_its_reader(
+    mina: Customer, to_api_server: Proxy
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(mina.ask, mina.rentals("?watch=true"))
+        eventually(lambda: to_api_server.open_watches == 1)
+        to_api_server.cut_watches()
+        with pytest.raises(http.client.HTTPException):
+            watching.result(30)
+    assert mina.ask(mina.rentals()).status == 200
+
+
+@pytest.mark.parametrize("code", [401, 500])
+def test_a_fault_of_the_proxys_own_is_not_put_down_to_her(
+    mina: Customer, to_api_server: Proxy, code: int
+) -> None:
+    mina.ask(mina.rentals())
+    to_api_server.plan = lambda request: (
+        Harm.refuse(code) if request.resource == "rentals" else None
+    )
+    try:
+        for target in (mina.rentals(), mina.rentals("/mina-bear")):
+            assert mina.ask(target).status in {500, 503}
+        assert mina.ask(mina.rentals("/mina-bear"), "PATCH", {}, **MERGE).status == 503
+    finally:
+        to_api_server.behave()
 
 
 def test_an_api_server_that_is_away_is_said_to_be(mina: Customer, to_api_server: Proxy) -> None:

@@ -257,6 +257,8 @@ def _not_found(name: str) -> Refused:
 
 
 def _refuse_unserved(answer: Answer, shop: str) -> None:
-    """Raise Refused where this proxy itself may not read the shop."""
+    """Raise Refused where this proxy may not read the shop, Unavailable where it is not known."""
     if answer.status == 403:
         raise _forbidden(f"this proxy serves no shop named {shop}")
+    if answer.status == 401:
+        raise Unavailable("reading orders", "the credentials of this proxy are refused")
