@@ -164,6 +164,9 @@ class RefundResolution(Model):
     """Who resolved it; filled in by itself, and true."""
 
 
+_ANEW = "cancel its Rental and order anew"
+
+
 class PaymentSpec(Model):
     """What is owed, by whom, and how much of it shall go back."""
 
@@ -178,7 +181,7 @@ class PaymentSpec(Model):
         ),
         Rule(
             "has(self.gatewayRef) == has(oldSelf.gatewayRef)",
-            "the gateway of a payment cannot be changed; delete the object and make a new one",
+            f"the gateway of a payment cannot be changed; {_ANEW}",
         ),
         Rule(
             "!has(oldSelf.resolution)"
@@ -193,13 +196,13 @@ class PaymentSpec(Model):
         ),
     )
 
-    rental_ref: Annotated[ObjectRef, immutable("the rental of a payment")]
+    rental_ref: Annotated[ObjectRef, immutable("the rental of a payment", _ANEW)]
     """The rental that is paid for."""
 
-    gateway_ref: Annotated[NameRef, immutable("the gateway of a payment")] | None = None
+    gateway_ref: Annotated[NameRef, immutable("the gateway of a payment", _ANEW)] | None = None
     """The PaymentGateway that collects it; none for a price of 0."""
 
-    amount: Annotated[Money, immutable("the amount of a payment")]
+    amount: Annotated[Money, immutable("the amount of a payment", _ANEW)]
     """How much is charged."""
 
     customer: Annotated[str, Field(min_length=1, max_length=253)] | None = None

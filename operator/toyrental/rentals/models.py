@@ -218,6 +218,9 @@ class Inspection(Model):
     """Who inspected; filled in by itself, and true."""
 
 
+_ANEW = "cancel it and make a new one"
+
+
 class RentalSpec(Model):
     """An order, and what customer and owner decide about it."""
 
@@ -262,17 +265,19 @@ class RentalSpec(Model):
     customer: Annotated[
         str,
         Field(min_length=1, max_length=253),
-        immutable("the customer of an order"),
+        immutable("the customer of an order", _ANEW),
     ]
     """Who rents: the user name the customer signs in with."""
 
-    toy_ref: Annotated[NameRef, immutable("the toy of an order")] | None = None
+    toy_ref: Annotated[NameRef, immutable("the toy of an order", _ANEW)] | None = None
     """The one toy that is wanted."""
 
-    toy_selector: Annotated[ToySelector, immutable("the choice of toys of an order")] | None = None
+    toy_selector: (
+        Annotated[ToySelector, immutable("the choice of toys of an order", _ANEW)] | None
+    ) = None
     """Or any toy whose labels match; the operator chooses."""
 
-    period: Annotated[Period, immutable("the period of an order")]
+    period: Annotated[Period, immutable("the period of an order", _ANEW)]
     """For how long, and from when."""
 
     payment_method: Annotated[str, Field(min_length=1, max_length=255)] | None = None

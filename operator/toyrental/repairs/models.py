@@ -39,7 +39,7 @@ class RepairTicketSpec(Model):
         ),
     )
 
-    toy_ref: Annotated[NameRef, immutable("the toy of a ticket")]
+    toy_ref: Annotated[NameRef, immutable("the toy of a ticket", "delete it and open another one")]
     """The toy to repair."""
 
     description: LongText = ""

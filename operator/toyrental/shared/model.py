@@ -86,11 +86,9 @@ def ruled(rule: Rule) -> Any:
     return Field(json_schema_extra={"x-kubernetes-validations": [rule.schema()]})
 
 
-def immutable(what: str) -> Any:
-    """Mark a field that never changes once the object exists."""
-    return ruled(
-        Rule("self == oldSelf", f"{what} cannot be changed; delete the object and make a new one")
-    )
+def immutable(what: str, instead: str) -> Any:
+    """Mark a field that never changes once the object exists; `instead` says what to do."""
+    return ruled(Rule("self == oldSelf", f"{what} cannot be changed; {instead}"))
 
 
 def _utc_seconds(value: datetime) -> datetime:
