@@ -26,43 +26,47 @@ def test_a_shop_goes_on_from_a_snapshot_and_nobody_pays_twice(tmp_path: Path) ->
     etcdutl = ETCDUTL.path(plain())
     control_plane = ControlPlane(tmp_path / "cluster", ephemeral=True, apply=manifests.present())
     snapshot = tmp_path / "snapshot.db"
-    with control_plane as cluster, SimulatorProcess(tmp_path, *phases.FAULTS) as simulator:
+    with (
+        control_plane as cluster,
+        SimulatorProcess(tmp_path, *phases.FAULTS) as simulator,
+        OperatorProcess(cluster, tmp_path) as operator,
+    ):
         with Api(cluster.kubeconfig) as admin:
             admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
             business = Business(Shop(admin, "shop"), simulator)
-            with OperatorProcess(cluster, tmp_path):
-                # Given a shop with something in each phase, and an order whose payment is put off
-                phases.open_shop(business)
-                phases.fill(business)
-                suspend(business, True)
-                business.takes_order("put-off", toy="globe")
-                business.order_becomes("put-off", "Reserved", Paid="False/Deferred")
-                kept = {name: business.shop.get(Rental, name).uid for name in CHARGED_LATER}
-                # And a snapshot, taken while the operator is at work
-                business.approves("paid")
-                control_plane.save_snapshot(snapshot)
-                # And after it payments, a refund, and an order that the snapshot does not know
-                suspend(business, False)
-                goes_on(business)
-                lost = business.takes_paid_order("lost", toy="harp")
-                before = simulator.ledger()
-        # When the snapshot is restored
+            # Given a shop with something in each phase, and an order whose payment is put off
+            phases.open_shop(business)
+            phases.fill(business)
+            suspend(business, True)
+            business.takes_order("put-off", toy="globe")
+            business.order_becomes("put-off", "Reserved", Paid="False/Deferred")
+            kept = {name: business.shop.get(Rental, name).uid for name in CHARGED_LATER}
+            # And a snapshot, taken while the operator is at work
+            business.approves("paid")
+            control_plane.save_snapshot(snapshot)
+            # And after it payments, a refund, and an order that the snapshot does not know
+            suspend(business, False)
+            goes_on(business)
+            lost = business.takes_paid_order("lost", toy="harp")
+            before = simulator.ledger()
+        # When the snapshot is restored, and the operator, which ran on, is then restarted
         control_plane.restore_snapshot(snapshot, etcdutl)
         eventually(lambda: served(cluster))
+        operator.kill()
         with Api(cluster.kubeconfig) as admin:
             business = Business(Shop(admin, "shop"), simulator)
             # Then the orders are there, uids and all, and what came later is not
             assert {n: business.shop.get(Rental, n).uid for n in CHARGED_LATER} == kept
             assert not business.shop.exists(Rental, "lost")
             assert not business.shop.get(Payment, payment_of(business, "put-off")).captured
-            # And once the operator is back and people have done again what they did
-            with OperatorProcess(cluster, tmp_path, name="after"):
-                suspend(business, False)
-                goes_on(business)
-                # Then the order that was being approved is handed over
-                business.order_becomes("paid", "Rented")
-                settle(lambda: phases.all_of(business).values())
-                # And nothing was taken or given back that had not been before
+            # And once people have done again what they did
+            operator.start()
+            suspend(business, False)
+            goes_on(business)
+            # Then the order that was being approved is handed over
+            business.order_becomes("paid", "Rented")
+            settle(lambda: phases.all_of(business).values())
+            # And nothing was taken or given back that had not been before
             assert simulator.ledger() == before
             # And what the shop and the provider have on record is the same, but for the lost order
             assert on_record(business) == at_the_provider(simulator, but=lost.uid)
