@@ -311,10 +311,11 @@ CASES = [
                 "Service",
                 "ServiceAccount",
                 "NetworkPolicy",
+                "PodDisruptionBudget",
                 "ClusterRoleBinding",
             )
         ],
-        [1, 1, 1, 1, 1],
+        [1, 1, 1, 1, 1, 1],
         given={"customerProxy": {"tlsSecret": "proxy-tls"}},
     ),
     Case(
