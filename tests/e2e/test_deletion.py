@@ -1,12 +1,17 @@
 """Deleting things: history costs nothing, what is live is settled first, nothing hangs."""
 
-from tests.e2e.business import DECLINED, PATIENCE, Business, message
-from tests.support import Refused, eventually, objects
+from pathlib import Path
+
+from dev.cluster import Cluster
+from tests.e2e.business import DECLINED, GATEWAY, PATIENCE, Business, message
+from tests.support import Refused, Shop, eventually, objects
+from tests.support.operator import OperatorProcess, SimulatorProcess
 from toyrental.payments.models import SETTLE, Payment, PaymentGateway
 from toyrental.rentals.models import Rental
 from toyrental.stores.models import Toy
 
 NOT_FOUND = 404
+KEY = "sk_canary_deletion_5f2e"
 
 
 def test_pruning_a_completed_rental_gives_no_money_back(business: Business) -> None:
@@ -146,18 +151,65 @@ def test_a_whole_shop_can_be_deleted(business: Business) -> None:
 
     admin, name = business.shop.api, business.shop.name
     admin.delete("Namespace", name)
-
-    def gone() -> bool:
-        try:
-            admin.get("Namespace", name)
-        except Refused as refused:
-            return refused.status == NOT_FOUND
-        return False
-
-    eventually(gone, within=PATIENCE, explain=lambda: str(admin.get("Namespace", name)["status"]))
+    is_gone(business.shop)
     for rental, back in ((rented, 9000), (paid, 9000), (completed, 0)):
         books = business.books(rental)
         assert (books.taken, books.given_back) == (9000, back)
     admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     business.shop.create(objects.toy("bear"))
     business.toy_becomes("bear", "Available")
+
+
+def is_gone(shop: Shop) -> None:
+    """Wait until a whole namespace is gone."""
+
+    def gone() -> bool:
+        try:
+            shop.api.get("Namespace", shop.name)
+        except Refused as refused:
+            return refused.status == NOT_FOUND
+        return False
+
+    def explain() -> str:
+        return str(shop.api.get("Namespace", shop.name)["status"])
+
+    eventually(gone, within=PATIENCE, explain=explain)
+
+
+def test_a_shop_deleted_with_money_that_cannot_go_back_says_what_a_person_must_do(
+    cluster: Cluster, own_shop: Shop, tmp_path: Path
+) -> None:
+    """R6: Given a shop that goes with its Secret, and a provider that is down, then all ends."""
+    keys = tmp_path / "keys"
+    keys.write_text(KEY)
+    with (
+        SimulatorProcess(tmp_path, f"--api-key-file={keys}") as simulator,
+        OperatorProcess(cluster, tmp_path, namespaces=[own_shop.name]) as operator,
+    ):
+        # Given a paid order, by credentials that are in a Secret of the shop
+        business = Business(own_shop, simulator)
+        own_shop.secret("till", {"key": KEY})
+        till = {"endpoint": simulator.url, "secretRef": {"name": "till", "key": "key"}}
+        own_shop.create(objects.gateway(GATEWAY, "", simulator=till, patienceSeconds=3))
+        own_shop.create(objects.store(gateway=GATEWAY))
+        business.registers("bear")
+        rental = business.takes_paid_order("order", toy="bear")
+        # When the provider is down, the whole shop is deleted, and the operator starts anew
+        operator.kill()
+        simulator.kill()
+        own_shop.api.delete("Namespace", own_shop.name)
+        eventually(lambda: not own_shop.api.find("Secret", own_shop.name), within=PATIENCE)
+        operator.start()
+        # Then the payment says soon that it will not end by itself, and what to do
+        stuck = business.payment_becomes(rental, "Captured", Stalled="True/Unresolved")
+        assert message(stuck, "Stalled") == message(stuck, "Ready")
+        assert "settle it at the provider by hand, then remove " + SETTLE in message(stuck, "Ready")
+        assert KEY not in operator.log
+        # And when a person has done so, then the shop is gone
+        own_shop.patch(Payment, stuck.name, metadata={"finalizers": None})
+        is_gone(own_shop)
+        simulator.start()
+        books = business.books(rental)
+        assert (books.taken, books.given_back) == (9000, 0)
+    cluster_shop = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": own_shop.name}}
+    own_shop.api.create(cluster_shop)

@@ -1061,8 +1061,9 @@ def test_after_an_answer_is_noted_nothing_is_written_until_something_changes(
 # --- Nothing hangs in silence, and nothing unknown is taken for known ---
 
 
-def tried(s: Situation, times: int) -> Situation:
-    return replace(s, payment=s.payment.with_status(tries=times))
+def tried(s: Situation, span: timedelta) -> Situation:
+    """Return the same after it was tried for so long."""
+    return replace(s, payment=s.payment.with_status(tries=5, trying_since=s.now - span))
 
 
 @pytest.mark.parametrize("trouble", TROUBLE, ids=lambda t: type(t).__name__)
@@ -1074,8 +1075,9 @@ def test_a_refund_that_fails_for_long_calls_a_person_and_is_tried_on(
     s = next_of(s, written(rules.decide(s)))
     step = s.payment.status.refund_step
     assert step is not None
-    for _ in range(rules.PATIENCE - 1):
-        s = next_of(s, written(rules.learn_refund(s, step, trouble)))  # type: ignore[arg-type]
+    for _ in range(2):
+        after = written(rules.learn_refund(s, step, trouble))  # type: ignore[arg-type]
+        s = next_of(s, after, later=rules.PATIENCE / 2)
         assert find(s.payment.status.conditions, "Stalled") is None
     # When patience is over
     decision = rules.learn_refund(s, step, trouble)  # type: ignore[arg-type]
@@ -1105,7 +1107,7 @@ def test_look_ups_that_fail_for_long_call_a_person(
 ) -> None:
     # Given a payment that is called off, or whose outcome is not known, and no answer for long
     refund = 10_000 if phase is PaymentPhase.PENDING else 0
-    s = tried(situation(a_payment(refund=refund).with_status(phase=phase)), rules.PATIENCE - 1)
+    s = tried(situation(a_payment(refund=refund).with_status(phase=phase)), rules.PATIENCE)
     after = written(rules.learn_look_up(s, trouble))  # type: ignore[arg-type]
     assert after.phase is phase
     assert said(after, "Captured") == ("Unknown", "Unresolved")

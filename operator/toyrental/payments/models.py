@@ -314,6 +314,9 @@ class PaymentStatus(Status):
     tries: Count = 0
     """How often the provider was asked in vain since the last answer; the pauses grow with it."""
 
+    trying_since: Annotated[Time | None, Field(alias="tryingSinceTime")] = None
+    """Since when the provider has been asked in vain."""
+
     missing_since: Annotated[Time | None, Field(alias="missingSinceTime")] = None
     """When a look-up first did not find the charge that is to be voided."""
 
@@ -561,6 +564,9 @@ class PaymentGatewaySpec(Model):
 
     timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 10
     """How long to wait for an answer of the provider."""
+
+    patience_seconds: Annotated[int, Field(ge=1, le=86_400)] = 900
+    """For how long a refund or an outcome is asked for in vain until a person is called."""
 
     circuit_breaker: CircuitBreaker = CircuitBreaker()
     """When to stop calling the provider, and when to try again."""

@@ -15,7 +15,14 @@ from toyrental.payments.gateways import Gateways, GatewayUnusable
 from toyrental.payments.guard import Guard
 from toyrental.payments.line import FREE, LEFT_ALONE, Held, Leave
 from toyrental.payments.metrics import GATEWAYS, Place
-from toyrental.payments.models import CIRCUIT_OPEN, Circuit, Payment, PaymentGateway, PaymentPhase
+from toyrental.payments.models import (
+    CIRCUIT_OPEN,
+    Circuit,
+    Payment,
+    PaymentGateway,
+    PaymentGatewaySpec,
+    PaymentPhase,
+)
 from toyrental.payments.providers import port
 from toyrental.payments.providers.port import Provider
 from toyrental.rentals.models import Rental
@@ -152,8 +159,12 @@ class PaymentReconciler:
             known = gateway if isinstance(gateway, PaymentGateway) else None
             try:
                 provider = await self._gateways.provider(known, ref.name)
-                timeout = timedelta(seconds=known.spec.timeout_seconds if known else 0)
-                terms = rules.Terms(timeout, provider.capabilities)
+                spec = known.spec if known is not None else PaymentGatewaySpec()
+                terms = rules.Terms(
+                    timedelta(seconds=spec.timeout_seconds),
+                    provider.capabilities,
+                    timedelta(seconds=spec.patience_seconds),
+                )
                 if known is not None:
                     held, leave = self._held(known, payment), self._leave(known, payment)
             except GatewayUnusable as error:

@@ -59,14 +59,11 @@ PENDING_PAUSES = timedelta(seconds=30), timedelta(hours=1)
 METHOD_PAUSE = timedelta(seconds=15)
 IN_FLIGHT_MARGIN = timedelta(minutes=1)
 
-PATIENCE = 15
-"""After how many tries in a row without success a person is called: a quarter of an hour at least.
+PATIENCE = timedelta(minutes=15)
+"""For how long something is asked for in vain until a person is called, unless a gateway says else.
 
-An outage of some minutes ends by itself, and most do. It is tried on after that.
+An outage of some minutes ends by itself, and most do.
 """
-
-LONGEST_HELD = timedelta(minutes=15)
-"""After how long a person is called where a circuit held a look-up or a refund back all along."""
 
 
 _HANDED_OVER = frozenset({RentalPhase.RENTED, RentalPhase.RETURNED})
@@ -115,6 +112,8 @@ class Terms:
     """How long a request may take."""
 
     capabilities: Capabilities
+    patience: timedelta = PATIENCE
+    """For how long the provider is asked in vain until a person is called. It is tried on after."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +169,11 @@ class Situation:
     def handed_over(self) -> bool:
         """Whether the customer got the toy: the rental asks for no other payment from then on."""
         return self.rental is not None and self.rental.phase in _HANDED_OVER
+
+    @property
+    def patience(self) -> timedelta:
+        """For how long something may be asked for in vain."""
+        return self.terms.patience if self.terms is not None else PATIENCE
 
     @property
     def due(self) -> bool:
@@ -394,8 +398,7 @@ def next_attempt(s: Situation) -> Step | None:
             attempt=s.payment.status.attempt + 1,
             attempt_time=s.now,
             attempt_method=s.payment.spec.method,
-            next_attempt_time=None,
-            tries=0,
+            **_ANSWERED,
         )
     )
 
@@ -465,7 +468,7 @@ def _keep_back(s: Situation, held: Held) -> Decision:
     if at is None:
         waits = f"It waits: {held.message}."
         return Decision(_note(s, s.payment.phase, _inquiring(s, waits), next_attempt_time=s.now))
-    too_long = at + LONGEST_HELD
+    too_long = at + s.patience
     if s.now < too_long:
         return Decision(look_again=soonest(held.look_again, too_long))
     return Decision(
@@ -808,8 +811,7 @@ def _refund_pending(s: Situation, step: RefundStep) -> Decision:
             s.payment.phase,
             {"Refunded": unknown(Reason.REFUNDING, message)},
             refund_step=step.model_copy(update={"accepted_time": since.replace(microsecond=0)}),
-            next_attempt_time=s.now + pause,
-            tries=0,
+            **_ANSWERED | {"next_attempt_time": s.now + pause},
         )
     )
 
@@ -868,7 +870,8 @@ def _still_unresolved(s: Situation, why: str) -> dict[str, Finding]:
 def _patience_is_over(s: Situation) -> bool:
     known = conditions.find(s.payment.status.conditions, "Stalled")
     called = known is not None and known.reason == Reason.UNRESOLVED
-    return called or s.payment.status.tries + 1 >= PATIENCE
+    since = s.payment.status.trying_since
+    return called or (since is not None and s.now >= since + s.patience)
 
 
 def _unresolved(s: Situation, what: str) -> Finding:
@@ -883,7 +886,7 @@ def _by_hand(s: Situation) -> str:
     return f"If that cannot be mended, settle it at the provider by hand, then remove {SETTLE}."
 
 
-_ANSWERED: dict[str, Any] = {"next_attempt_time": None, "tries": 0}
+_ANSWERED: dict[str, Any] = {"next_attempt_time": None, "tries": 0, "trying_since": None}
 
 
 def _next_try(s: Situation, pause: timedelta | None = None) -> dict[str, Any]:
@@ -891,7 +894,9 @@ def _next_try(s: Situation, pause: timedelta | None = None) -> dict[str, Any]:
     tries = s.payment.status.tries
     wait = pause or min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE)
     spread = wait * (zlib.crc32(s.payment.uid.encode()) % 256) / 1024
-    return {"next_attempt_time": s.now + wait + spread, "tries": tries + 1}
+    since = s.payment.status.trying_since or s.now
+    again = s.now + wait + spread
+    return {"next_attempt_time": again, "tries": tries + 1, "trying_since": since}
 
 
 def _pause_of(s: Situation, answer: Trouble) -> timedelta | None:
