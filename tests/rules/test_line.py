@@ -19,7 +19,7 @@ from toyrental.payments import gateway_rules, line, rules
 from toyrental.payments.circuit import Breaker, News, Transition, Verdict
 from toyrental.payments.gateway_rules import Seen
 from toyrental.payments.gateways import Gateways
-from toyrental.payments.guard import Guard
+from toyrental.payments.guard import Guard, GuardedProvider
 from toyrental.payments.line import AWAITS_TURN, Gate, Held
 from toyrental.payments.models import (
     CIRCUIT_OPEN,
@@ -36,6 +36,7 @@ from toyrental.payments.models import (
 from toyrental.payments.providers.port import (
     Account,
     Captured,
+    Inquiry,
     Missing,
     NotSent,
     OutcomeUnknown,
@@ -272,9 +273,10 @@ def test_what_begins_to_wait_says_so_once() -> None:
 def recovering(count: int, rate: int) -> tuple[Guard, Time, list[Payment]]:
     """Return a gateway whose circuit of look-ups has just closed, and those who wait for it."""
     time = Time()
-    breaker = CircuitBreaker(minimum_calls=1, probes=1, recovery_per_second=rate)
+    breaker = CircuitBreaker(minimum_calls=2, probes=1, recovery_per_second=rate)
     guard = Guard(a_gateway(circuit_breaker=breaker), time)
     waiting = [lost(n, MONDAY + timedelta(seconds=count - n)) for n in range(count)]
+    fail(guard.inquiries)
     fail(guard.inquiries)
     assert all(guard.leave(p, lambda: waiting).held for p in waiting)
     time.passes(16)
@@ -303,15 +305,23 @@ def look_again(leave: line.Leave) -> datetime:
     return leave.held.look_again
 
 
-def test_a_turn_is_used_up_by_the_call_so_that_a_failure_is_paused_after() -> None:
+async def silent(_: Inquiry) -> OutcomeUnknown:
+    return OutcomeUnknown("timed out")
+
+
+async def test_a_turn_is_used_up_by_the_call_so_that_a_failure_is_paused_after() -> None:
     guard, time, waiting = recovering(1, rate=2)
     (payment,) = waiting
     guard.leave(payment, lambda: waiting)
     time.passes(1)
     assert guard.leave(payment, lambda: waiting).turn
-    guard.asked.used(payment.uid)
+    provider: Any = SimpleNamespace(capabilities=None, look_up=silent)
+    inquiry = Inquiry(payment.uid, payment.spec.amount, payment.created, 1, None)
+    assert await GuardedProvider(provider, guard).look_up(inquiry) == await silent(inquiry)
+    assert guard.inquiries.look() is Circuit.CLOSED
     assert guard.leave(payment, lambda: waiting) == line.FREE
     # And it gets another one when charges are taken up again
+    fail(guard.charges)
     fail(guard.charges)
     time.passes(16)
     guard.charges.look()
