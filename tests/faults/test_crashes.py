@@ -205,7 +205,7 @@ def test_trouble_with_any_write(town: Town, pieces: Pieces, simulator: Simulator
 
     def run() -> None:
         town.begin(pieces)
-        pieces.run(town.advance, within=120)
+        pieces.run(town.advance)
 
     play(town, harmed, run)
     eventually(lambda: audit(town.shop, simulator.ledger()))
