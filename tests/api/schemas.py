@@ -1,5 +1,6 @@
 """The CRDs as they stand in crds/, and a walk over every field of their schemas."""
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class Field:
         return f"{self.kind}.{self.path}" if self.path else self.kind
 
 
+@functools.cache
 def crds() -> list[Schema]:
     found = [yaml.safe_load(path.read_text()) for path in sorted(CRDS.glob("toyrental.dev_*.yaml"))]
     assert found, f"no CRDs in {CRDS}; run `make generate`"

@@ -12,7 +12,6 @@ from dev.cluster import Cluster
 from dev.cluster.manifests import REPOSITORY
 from dev.cluster.ports import free
 from dev.generate.grafana import BOARDS
-from dev.pictures import sheet
 from tests.conftest import open_shop
 from tests.e2e.business import DECLINED, GATEWAY, Business
 from tests.support import Api, Shop, eventually
@@ -138,6 +137,9 @@ def test_the_dashboards_can_be_drawn(
     operator: OperatorProcess, prometheus: PrometheusProcess, tmp_path: Path
 ) -> None:
     """Given a Prometheus, then `make pictures` has a picture of every dashboard."""
+    # It takes a second, of each worker, and one of them needs it.
+    from dev.pictures import sheet  # noqa: PLC0415
+
     assert operator.running
     now = time.time()
     for board in BOARDS:
