@@ -228,13 +228,13 @@ class Api:
         """Return the API server as somebody sees who may do nothing but what the rules say.
 
         That is a service account in the namespace, with a token of its own, bound to a Role of
-        these rules and to the ClusterRoles of `role`, if given. The permissions hold on return.
+        these rules and to the ClusterRole `role`, if given. The permissions hold on return.
         """
         if rules:
             self.create({**_rbac("Role", name), "rules": list(rules)}, namespace)
             self.create(_binding(name, namespace, "Role", name), namespace)
-        for each in role.split():
-            self.create(_binding(name, namespace, "ClusterRole", each), namespace)
+        if role:
+            self.bind(name, namespace, role, namespace)
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
         self.create(account, namespace)
         token = self.request(
@@ -252,6 +252,10 @@ class Api:
             explain=lambda: f"{name} was not given {rules or role}",
         )
         return person
+
+    def bind(self, account: str, namespace: str, role: str, where: str) -> None:
+        """Bind a service account of one namespace to a ClusterRole in another."""
+        self.create(_binding(account, namespace, "ClusterRole", role), where)
 
     def bind_everywhere(self, account: str, namespace: str, role: str) -> None:
         """Bind a service account to a ClusterRole in every namespace."""

@@ -6,6 +6,7 @@ did in a whole run against what its roles grant.
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,15 +102,22 @@ def granted(role: str) -> set[Right]:
 def used(seen: Iterable[Entry]) -> dict[str, set[Right]]:
     """Return which rights the operator used, by the role that granted them.
 
-    `operate` is asked for by the admission policies, which the log does not tell of: where a patch
-    or a creation was done, they let it pass.
+    Of two roles of one account that grant the same, the log names either: where an account used
+    both in a namespace, both count. `operate` is asked for by the admission policies, which the log
+    does not tell of: where a patch was done, they let it pass.
     """
+    asked = [each for each in seen if each.by_operator and each.role in PROGRAM_ROLES]
+    holds: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for each in asked:
+        holds[each.user, each.namespace].add(each.role)
+    grants = {role: granted(role) for role in PROGRAM_ROLES}
     rights: dict[str, set[Right]] = {role: set() for role in PROGRAM_ROLES}
-    for each in seen:
-        if each.by_operator and each.allowed and each.role in rights:
-            rights[each.role].add(each.right)
-            if each.right.verb == "patch" and 200 <= each.code < 300:
-                rights[each.role].add(each.right._replace(verb="operate"))
+    for each in asked:
+        done = {each.right}
+        if each.right.verb == "patch" and 200 <= each.code < 300:
+            done.add(each.right._replace(verb="operate"))
+        for role in holds[each.user, each.namespace]:
+            rights[role] |= done & grants[role]
     return rights
 
 
