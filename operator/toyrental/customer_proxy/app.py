@@ -121,8 +121,7 @@ class CustomerProxy:
         match rules.judge(request.method, path):
             case None:
                 raise _forbidden(
-                    f"{request.method} {path} is not for customers: this proxy serves their own"
-                    " rentals, and toys to look at, in a namespace"
+                    "not served here: customers see their own rentals, and toys, in a namespace"
                 )
             case OwnRentals(None):
                 raise _forbidden("name the shop whose orders to see: kubectl -n NAMESPACE")
