@@ -270,6 +270,28 @@ def test_what_begins_to_wait_says_so_once() -> None:
     assert step.idle
 
 
+def test_what_is_called_off_in_line_waits_from_then_on_and_calls_nobody_at_once() -> None:
+    """Given an outage of an hour, a cancellation is no reason to call a person before its time."""
+    payment = put_off()
+    spec = payment.spec.model_copy(update={"refund_minor_units": 10_000})
+    s = situation(payment.model_copy(update={"spec": spec}))
+    an_hour_later = s.now + timedelta(hours=1)
+    held = line.Leave(Held(CIRCUIT_OPEN, line.LEFT_ALONE, an_hour_later))
+    s = replace(s, now=an_hour_later, leave=held)
+    after = written(rules.decide(s))
+    assert not after.in_line
+    assert find(after.status.conditions, "Stalled") is None
+    step = rules.decide(replace(s, payment=after))
+    assert step == Decision(look_again=an_hour_later + rules.PATIENCE)
+
+
+def test_whose_turn_is_known_calls_nobody_however_long_it_takes() -> None:
+    late = MONDAY + timedelta(hours=2)
+    turn = Held(AWAITS_TURN, line.LEFT_ALONE, None, late)
+    s = replace(situation(lost()), now=MONDAY + timedelta(hours=1), leave=line.Leave(turn))
+    assert rules.decide(s) == Decision(look_again=late)
+
+
 def recovering(count: int, rate: int) -> tuple[Guard, Time, list[Payment]]:
     """Return a gateway whose circuit of look-ups has just closed, and those who wait for it."""
     time = Time()

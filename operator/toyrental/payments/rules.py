@@ -49,7 +49,7 @@ from toyrental.payments.providers.port import (
 from toyrental.rentals.models import Rental, RentalPhase
 from toyrental.shared import conditions
 from toyrental.shared.conditions import Finding, false, true, unknown
-from toyrental.shared.decisions import NOTHING, Decision, Event, Write, soonest
+from toyrental.shared.decisions import NOTHING, Decision, Event, Write
 from toyrental.shared.money import Money
 from toyrental.shared.resource import Key
 
@@ -464,16 +464,16 @@ def _wait(s: Situation) -> Decision:
 
 def _keep_back(s: Situation, held: Held) -> Decision:
     """Wait for a circuit: a turn comes, and nothing is written, unless that takes very long."""
+    if held.look_again is not None:
+        return Decision(look_again=held.look_again)
     at = s.payment.status.next_attempt_time
-    if at is None:
-        waits = f"It waits: {held.message}."
-        return Decision(_note(s, s.payment.phase, _inquiring(s, waits), next_attempt_time=s.now))
+    if at is None or (s.unwanted and s.payment.in_line):
+        found = _inquiring(s, f"It waits: {held.message}.")
+        return Decision(_note(s, s.payment.phase, found, failure=None, next_attempt_time=s.now))
     too_long = at + s.patience
     if s.now < too_long:
-        return Decision(look_again=soonest(held.look_again, too_long))
-    return Decision(
-        _note(s, s.payment.phase, _still_unresolved(s, held.message)), look_again=held.look_again
-    )
+        return Decision(look_again=too_long)
+    return Decision(_note(s, s.payment.phase, _still_unresolved(s, held.message)))
 
 
 _RULES: tuple[Rule, ...] = (
