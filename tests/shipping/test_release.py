@@ -24,7 +24,6 @@ from dev.helm import HELM
 from tests.e2e.business import Business
 from tests.support import Api, Json, Refused, Shop
 from tests.support.helm import NAMESPACE, RELEASE, helm, render
-from tests.support.manifests import Objects
 from tests.support.operator import OperatorProcess, SimulatorProcess, pytest_runtest_makereport
 from tests.upgrade import phases
 from toyrental.kinds import KINDS
@@ -156,11 +155,10 @@ def test_a_shop_lives_through_upgrade_rollback_uninstall_and_install(
         # When it is uninstalled
         said = release.uninstall()
         # Then its own objects are gone, the kinds and the shop are not
-        for kind in KINDS:
-            assert f"{kind.SERVED.plural}.{GROUP}" in said, "Helm says what it keeps"
-        for each in Objects(render()).all:
-            kept = each["kind"] == "CustomResourceDefinition"
-            assert exists(cluster, each) is kept, each["metadata"]
+        kept = {f"{kind.SERVED.plural}.{GROUP}" for kind in KINDS}
+        assert all(name in said for name in kept), "Helm says what it keeps"
+        crd = "customresourcedefinition.apiextensions.k8s.io"
+        assert left_of(cluster, render()) == {f"{crd}/{name}" for name in kept}
         assert phases.all_of(business) == before
         # When it is installed again, and a shop opened, as the page for platform engineers says
         for command in first_commands():
@@ -240,14 +238,7 @@ def assert_alive(api: Api, content: Json) -> None:
     api.delete(*one, dry_run=True)
 
 
-def exists(cluster: Cluster, content: Json) -> bool:
-    """Tell whether an object is in the cluster."""
-    metadata = content["metadata"]
-    group = content["apiVersion"].rpartition("/")[0]
-    kind = f"{content['kind']}.{group}" if group else content["kind"]
-    where = [f"--namespace={metadata['namespace']}"] if "namespace" in metadata else []
-    return bool(
-        cluster.run_kubectl(
-            "get", kind, metadata["name"], "--ignore-not-found", "--output=name", *where
-        )
-    )
+def left_of(cluster: Cluster, objects: list[Json]) -> set[str]:
+    """Return which of these objects are in the cluster, as kubectl names them."""
+    asked = ["get", "--ignore-not-found", "--output=name", "--filename=-"]
+    return set(cluster.run_kubectl(*asked, stdin=yaml.safe_dump_all(objects)).split())
