@@ -830,6 +830,32 @@ def test_failures_that_come_together_are_ended_together() -> None:
         laws.check(after, after.with_spec(refund_resolution=late))
 
 
+def test_a_step_in_flight_does_not_hide_that_an_older_one_failed() -> None:
+    # Given a step that was made, and another one whose answer was lost
+    s, step = refunding(refund=4_000)
+    s = next_of(s, written(rules.learn_refund(s, step, Refunded())))
+    s = replace(s, payment=s.payment.with_spec(refund_minor_units=10_000))
+    s = next_of(s, written(rules.decide(s)))
+    second = s.payment.status.refund_step
+    assert second is not None
+    s = next_of(s, written(rules.learn_refund(s, second, OutcomeUnknown("lost"))))
+    # When the provider tells, and the first one failed while the second was made
+    assert rules.decide(told(s)) == LookUp()
+    found = Found("ch_1", 10_000, frozenset({2}), failed_steps=frozenset({1}))
+    step_ = rules.learn_look_up(told(s), replace(found, failed_minor_units=4_000))
+    # Then both are noted at once
+    after = written(step_)
+    assert after.status.refunded_minor_units == 10_000
+    assert after.status.refund_step is None
+    assert after.status.refund_failure == RefundFailure(
+        number=1, minor_units=4_000, counted_minor_units=4_000, failed_minor_units=4_000
+    )
+    assert said(after, "Stalled") == ("True", "RefundFailed")
+    assert isinstance(step_, Decision)
+    assert step_.write is not None
+    assert step_.write.event is not None
+
+
 class Refunding:
     """A captured payment of 9, and a provider whose refunds fail after they were made."""
 

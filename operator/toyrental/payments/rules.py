@@ -553,9 +553,9 @@ def _learn_found(s: Situation, found: Found) -> Step:
     if not s.payment.captured:
         return Decision(_captured(s, found.gateway_payment_id))
     if step is None or step.number in found.failed_steps:
-        return _learn_failed(s, found.failed_minor_units, "the provider could not carry it out")
+        return _learn_failed(s, found.failed_minor_units, _NOT_CARRIED_OUT)
     if step.number in found.refund_steps:
-        return learn_refund(s, step, Refunded())
+        return _learn_done(s, step, found)
     if step.number in found.pending_steps or step.accepted_time is not None:
         return learn_refund(s, step, RefundPending())
     return _wait(s) if s.only_told else _refund_call(s, step)
@@ -609,6 +609,19 @@ def learn_refund(s: Situation, step: RefundStep, answer: RefundAnswer) -> Decisi
             return Decision(look_again=answer.retry_time)
         case _:
             return Decision(_refund_trouble(s, answer.message, _pause_of(s, answer)))
+
+
+def _learn_done(s: Situation, step: RefundStep, found: Found) -> Decision:
+    """Note that a step was carried out, and in the same write if an older one failed meanwhile."""
+    done = _refunded(s, step)
+    if done is None or found.failed_minor_units <= _failed_so_far(s):
+        return Decision(done)
+    after = replace(s, payment=s.payment.with_status(**dict(done.after.status)))
+    failed = _learn_failed(after, found.failed_minor_units, _NOT_CARRIED_OUT)
+    return Decision(failed.write and replace(failed.write, before=s.payment))
+
+
+_NOT_CARRIED_OUT = "the provider could not carry it out"
 
 
 def _failed_so_far(s: Situation) -> int:
