@@ -244,7 +244,6 @@ class _Measurement:
         put_off = [orders.paid[name] for name in orders.deferred if name in orders.paid]
         calls = _calls_while_open(samples, relay, directly=self.fault == "refuse")
         probes = SETTINGS[self.setting].probes
-        tried_again = watcher.half_opened
         return Figures(
             fault=self.fault,
             setting=self.setting,
@@ -259,8 +258,8 @@ class _Measurement:
             lost=len(lost),
             charged_twice=len(charges) - len(charged),
             calls_while_open=sum(calls.values()),
-            # A probe that fails ends its spell, so the last spell alone may have them all.
-            probes_allowed=sum(n + probes - 1 for n in tried_again.values() if n),
+            # A probe that fails ends its spell, but any of them may be the one.
+            probes_allowed=probes * sum(watcher.half_opened.values()),
             to_open=_to_open(samples),
             to_last_deferred=max(put_off) - (began + 2 * third) if put_off else None,
             median=_median(before + after),
