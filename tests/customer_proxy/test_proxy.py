@@ -506,7 +506,7 @@ def test_it_ends_in_good_order_though_somebody_watches(
     with follow(f"--server={address_of(proxy)}") as watching:
         eventually(lambda: to_api_server.open_watches == 1)
         proxy.terminate()
-        assert proxy.wait(4) == 0
+        assert proxy.wait(30) == 0
         _, errors = watching.communicate(timeout=10)
         assert errors == ""
 
