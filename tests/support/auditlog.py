@@ -77,7 +77,8 @@ def _entry(raw: dict[str, Any]) -> Entry:
         name=target.get("name", ""),
         code=status.get("code", 0),
         said=status.get("message", ""),
-        allowed=notes.get("authorization.k8s.io/decision") == "allow",
+        # Whom the API server does not know at all (401) it asks RBAC nothing about.
+        allowed=notes.get("authorization.k8s.io/decision") != "forbid",
         role=by[1] if by else "",
         notes=notes,
     )
