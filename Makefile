@@ -35,10 +35,19 @@ demo: $(SYNCED) ## Watch a shop's life on a Kubernetes of your own (STEP=1 waits
 	@$(BIN)/python -m dev.demo $(if $(STEP),--step) $(if $(AUTH),--auth=$(AUTH))
 
 check: $(SYNCED) ## Style, types, who may import whom, and whether generated files are current
+	@$(MAKE) --no-print-directory --jobs=2 types style imports generated
+
+types:
+	$(BIN)/mypy
+
+style:
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
+
+imports:
 	$(BIN)/lint-imports --no-logo
+
+generated:
 	$(BIN)/python -m dev.generate --check
 
 test: check ## Everything above, then every test (ARGS="-k line" passes flags to pytest)
@@ -85,4 +94,4 @@ clean: ## Stop everything and remove all that was made here (built control plane
 	@test ! -x $(BIN)/python || $(BIN)/python -m dev.cluster down
 	rm -rf $(VENV) .local .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help setup up down demo check test bench bench-plugin bench-payments pictures generate lock image sbom clean
+.PHONY: help setup up down demo check types style imports generated test bench bench-plugin bench-payments pictures generate lock image sbom clean
