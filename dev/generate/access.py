@@ -225,7 +225,7 @@ ACTS = (
     Act(
         "end a refund that failed",
         "Payment",
-        "patch",
+        "change",
         "failed",
         "shop-operator operator",
         _spec(refundResolution={"failure": 1, "outcome": "GivenBack"}),
