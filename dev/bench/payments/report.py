@@ -99,7 +99,7 @@ def write(found: Sequence[Figures]) -> None:
     """Put the tables into docs/payments.md, between its marks."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}{markdown(found)}{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}{markdown(found)}\n{END}{after}")
 
 
 def markdown(found: Sequence[Figures]) -> str:
