@@ -57,9 +57,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _is_whole(config: pytest.Config) -> bool:
     """Tell whether every test was asked for."""
-    option = config.option
-    chosen = (option.keyword, option.markexpr, option.deselect, option.ignore, option.lf)
-    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not any(chosen)
+    choices = ("keyword", "markexpr", "deselect", "ignore", "lf")
+    chosen = any(config.getoption(name, default=None) for name in choices)
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not chosen
 
 
 def pytest_terminal_summary(
