@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from statistics import mean
+from textwrap import wrap
 
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +33,9 @@ COLUMNS = (
 
 WIDE = 150
 """Columns of a table that goes to a file."""
+
+PROSE = 104
+"""Columns of prose in the pages."""
 
 
 def cells(figures: Figures) -> tuple[str, ...]:
@@ -104,7 +108,7 @@ def write(found: Sequence[Figures]) -> None:
 
 def markdown(found: Sequence[Figures]) -> str:
     """Return the same tables in Markdown."""
-    lines = [told(found), ""]
+    lines = [*wrap(told(found), PROSE), ""]
     for setting, ours in _by_setting(found):
         title = SETTINGS[setting].told
         lines += [f"**{title[0].upper()}{title[1:]}**", ""]
