@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from toyrental.dashboards import counts
 from toyrental.dashboards.counts import ReadModel
+from toyrental.payments.models import STUCK
 from toyrental.rentals.models import RentalPhase
 from toyrental.shared.metrics import REGISTRY
 from toyrental.shared.resource import Key
@@ -88,7 +89,7 @@ class Shops(Collector):
         return [*self._by_fact().values(), *self._plain().values()]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Return the metrics of all shops; every phase is there, 0 included."""
+        """Return the metrics of all shops; every phase and what got stuck, 0 included."""
         by_fact, plain = self._by_fact(), self._plain()
         for shop in self.model.shops if self.works() else ():
             sums = self.model.of_shop(shop)
@@ -118,6 +119,7 @@ def _flat(sums: counts.Counts) -> dict[tuple[str, str], int]:
     """Sum up what is told apart by more than the metrics tell."""
     flat: dict[tuple[str, str], int] = {(counts.TOYS, phase): 0 for phase in ToyPhase}
     flat |= {(counts.RENTALS, phase): 0 for phase in RentalPhase}
+    flat |= {(counts.STALLED, reason): 0 for reason in STUCK}
     for fact, count in sums.items():
         if fact[0] in _BY_FACT:
             place = (fact[0], str(fact[1]))

@@ -99,6 +99,10 @@ class Reason(StrEnum):
     GIVEN_BACK = "GivenBack"
 
 
+STUCK = frozenset({Reason.GATEWAY_UNUSABLE, Reason.UNRESOLVED, Reason.REFUND_FAILED})
+"""Why a payment that has not ended does not get on by itself."""
+
+
 class Method(Model):
     """What to charge: a token, or where one is kept."""
 

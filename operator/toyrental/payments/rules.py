@@ -15,6 +15,7 @@ from toyrental.payments.line import AWAITS_TURN, FREE, Held, Leave
 from toyrental.payments.models import (
     LINE,
     SETTLE,
+    STUCK,
     SUSPENDED,
     Failure,
     Outcome,
@@ -992,8 +993,7 @@ def _ready(payment: Payment, found: dict[str, Finding | None]) -> tuple[Finding,
         reason, message = (known.reason, known.message) if known else (Reason.PENDING, "")
     else:
         reason, message = finding.reason, finding.message
-    stuck = reason in {Reason.GATEWAY_UNUSABLE, Reason.UNRESOLVED, Reason.REFUND_FAILED}
-    stalled = payment.phase in _NEEDS_A_PERSON or stuck
+    stalled = payment.phase in _NEEDS_A_PERSON or reason in STUCK
     return false(reason, message), stalled
 
 
