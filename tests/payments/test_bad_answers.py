@@ -16,7 +16,7 @@ from tests.payments.servers import Answer, Scripted, says, says_raw, says_text
 from tests.payments.stands import ADAPTERS, CANARY, charge_of, inquiry_of, refund_of
 from tests.rules.given import a_payment
 from tests.rules.test_payments import situation
-from toyrental.payments import rules
+from toyrental.payments import answers
 from toyrental.payments.models import Payment, PaymentPhase, RefundStep
 from toyrental.payments.providers.port import (
     ANSWER_MISMATCH,
@@ -126,16 +126,16 @@ def noted(question: str, answer: Any) -> Payment | None:
     }
     match question:
         case "charge":
-            decision: Any = rules.learn_charge(situation(a_payment(amount=AMOUNT)), answer)
+            decision: Any = answers.learn_charge(situation(a_payment(amount=AMOUNT)), answer)
         case "refund":
             payment = a_payment(amount=AMOUNT, phase=PaymentPhase.CAPTURED, **captured)
-            decision = rules.learn_refund(situation(payment), step, answer)
+            decision = answers.learn_refund(situation(payment), step, answer)
         case "look-up":
             unknown = a_payment(amount=AMOUNT, phase=PaymentPhase.UNKNOWN)
-            decision = rules.learn_look_up(situation(unknown), answer)
+            decision = answers.learn_look_up(situation(unknown), answer)
         case _:
             payment = a_payment(amount=AMOUNT, phase=PaymentPhase.CAPTURED, **captured)
-            decision = rules.learn_look_up(situation(payment), answer)
+            decision = answers.learn_look_up(situation(payment), answer)
     assert isinstance(decision, Decision), "something more was sent"
     after = decision.write.after if decision.write else None
     assert after is None or isinstance(after, Payment)

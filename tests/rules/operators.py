@@ -11,10 +11,12 @@ from typing import TypeVar
 
 from tests.rules.provider import KEY_LIFE, TIMEOUT, Fault, Provider
 from tests.rules.world import SHOP, ConflictError, ExistsError, World
+from toyrental.payments import answers
 from toyrental.payments import rules as payment_rules
+from toyrental.payments import situation as payments
 from toyrental.payments.models import Payment, PaymentGateway
 from toyrental.payments.providers import port
-from toyrental.payments.rules import LookUp, MethodMissing, SendCharge, SendRefund
+from toyrental.payments.situation import LookUp, MethodMissing, SendCharge, SendRefund
 from toyrental.rentals import rules as rental_rules
 from toyrental.rentals.bookings import place_in_line
 from toyrental.rentals.conditions import Situation
@@ -119,9 +121,9 @@ class AwayError(Exception):
 class InHand:
     """What an operator is about to do for an object: a write, or a call of the provider."""
 
-    step: Write | payment_rules.Call
+    step: Write | payments.Call
     decided: datetime
-    situation: payment_rules.Situation | None = None
+    situation: payments.Situation | None = None
 
     def __str__(self) -> str:
         if isinstance(self.step, Write):
@@ -172,7 +174,7 @@ class Operator:
 
     # --- To look, and to decide ---
 
-    def decide(self, key: Key) -> Decision | payment_rules.Call:
+    def decide(self, key: Key) -> Decision | payments.Call:
         """Return what the rules say of an object as it is known."""
         match self.cache.get(key):
             case Rental() as rental:
@@ -272,8 +274,8 @@ class Operator:
     # --- The provider ---
 
     def _call(
-        self, s: payment_rules.Situation, call: payment_rules.Call, fault: Fault
-    ) -> Decision | payment_rules.Call:
+        self, s: payments.Situation, call: payments.Call, fault: Fault
+    ) -> Decision | payments.Call:
         payment, now = s.payment, self.world.now
         told = replace(s, now=now)
         rental_uid = payment.spec.rental_ref.uid
@@ -282,7 +284,7 @@ class Operator:
                 token = self._token(payment)
                 if token is None:
                     self.world.say(f"{self.name} finds no method for {payment.name}")
-                    return payment_rules.learn_charge(told, MethodMissing())
+                    return answers.learn_charge(told, MethodMissing())
                 charge = port.Charge(
                     key=idempotency_key,
                     amount=payment.spec.amount,
@@ -293,11 +295,11 @@ class Operator:
                 )
                 charged = self.provider.charge(charge, now, fault)
                 self.world.say(f"{self.name} charges {payment.name} by {token}: {charged}")
-                return payment_rules.learn_charge(told, charged)
+                return answers.learn_charge(told, charged)
             case LookUp():
                 known = self.provider.look_up(payment.uid, fault)
                 self.world.say(f"{self.name} looks {payment.name} up: {known}")
-                return payment_rules.learn_look_up(told, known)
+                return answers.learn_look_up(told, known)
             case SendRefund(idempotency_key, gateway_payment_id, step):
                 refund = port.Refund(
                     key=idempotency_key,
@@ -311,7 +313,7 @@ class Operator:
                 )
                 back = self.provider.refund(refund, now, fault)
                 self.world.say(f"{self.name} refunds {step.minor_units} of {payment.name}: {back}")
-                return payment_rules.learn_refund(told, step, back)
+                return answers.learn_refund(told, step, back)
 
     def _token(self, payment: Payment) -> str | None:
         method = payment.spec.method
@@ -343,14 +345,14 @@ class Operator:
         toys_ticket = self.cache.find(RepairTicket, ref.name) if ref else None
         return repair_rules.Situation(ticket, toy, toys_ticket, self.world.now)
 
-    def _payment_situation(self, payment: Payment) -> payment_rules.Situation:
+    def _payment_situation(self, payment: Payment) -> payments.Situation:
         rental = self.cache.find(Rental, payment.spec.rental_ref.name)
         ours = rental is not None and rental.uid == payment.spec.rental_ref.uid
         gateway = self._gateway_of(payment.spec.gateway_ref)
-        return payment_rules.Situation(
+        return payments.Situation(
             payment=payment,
             rental=rental if ours else None,
-            terms=payment_rules.Terms(TIMEOUT, port.Capabilities(KEY_LIFE)) if gateway else None,
+            terms=payments.Terms(TIMEOUT, port.Capabilities(KEY_LIFE)) if gateway else None,
             obstacle="" if gateway else "there is no such PaymentGateway",
             now=self.world.now,
             told=payment.key in self.told,
@@ -361,5 +363,5 @@ class Operator:
         return None if name is None else self.cache.find(PaymentGateway, name)
 
 
-def _wants_confirmed(step: Decision | payment_rules.Call) -> tuple[Key, ...]:
+def _wants_confirmed(step: Decision | payments.Call) -> tuple[Key, ...]:
     return getattr(step, "confirm", ())

@@ -15,7 +15,7 @@ from tests.rules.test_payments import next_of, situation, written
 from tests.rules.world import MONDAY
 from toyrental.kinds import KINDS
 from toyrental.kube.cache import Cache
-from toyrental.payments import gateway_rules, line, rules
+from toyrental.payments import answers, gateway_rules, line, rules
 from toyrental.payments.circuit import Breaker, News, Transition, Verdict
 from toyrental.payments.gateway_rules import Seen
 from toyrental.payments.gateways import Gateways
@@ -42,7 +42,7 @@ from toyrental.payments.providers.port import (
     OutcomeUnknown,
 )
 from toyrental.payments.reconciler import PaymentGatewayReconciler, PaymentReconciler
-from toyrental.payments.rules import SendCharge
+from toyrental.payments.situation import PATIENCE, LookUp, SendCharge, waits_to_inquire
 from toyrental.shared.conditions import find
 from toyrental.shared.decisions import Decision
 from toyrental.shared.resource import Key
@@ -99,7 +99,7 @@ def test_at_its_turn_it_is_charged_under_the_same_key_whatever_time_was_told() -
 
 def test_a_probe_kept_back_at_the_last_moment_counts_as_no_try() -> None:
     s = situation(a_payment())
-    after = written(rules.learn_charge(s, NotSent("x", CIRCUIT_OPEN, RETRY)))
+    after = written(answers.learn_charge(s, NotSent("x", CIRCUIT_OPEN, RETRY)))
     assert (after.status.tries, after.status.next_attempt_time) == (0, RETRY)
 
 
@@ -210,7 +210,7 @@ def test_who_has_a_place_in_line_is_not_put_there_again(code: str) -> None:
     """A probe that another one was quicker than: nothing is written, and it looks again soon."""
     s = situation(put_off())
     soon = s.now + timedelta(seconds=1)
-    assert rules.learn_charge(s, NotSent("x", code, soon)) == Decision(look_again=soon)
+    assert answers.learn_charge(s, NotSent("x", code, soon)) == Decision(look_again=soon)
 
 
 # --- Look-ups and refunds wait as well ---
@@ -219,9 +219,9 @@ def test_who_has_a_place_in_line_is_not_put_there_again(code: str) -> None:
 def lost(number: int = 0, created: datetime = MONDAY, *, tries: int = 3) -> Payment:
     """Return a payment whose charge was not answered, nor were look-ups since."""
     s = situation(put_off(number, created))
-    s = replace(s, payment=written(rules.learn_charge(s, OutcomeUnknown("timed out"))))
+    s = replace(s, payment=written(answers.learn_charge(s, OutcomeUnknown("timed out"))))
     for _ in range(tries - 1):
-        s = replace(s, payment=written(rules.learn_look_up(s, OutcomeUnknown("timed out"))))
+        s = replace(s, payment=written(answers.learn_look_up(s, OutcomeUnknown("timed out"))))
     return s.payment
 
 
@@ -234,8 +234,8 @@ def test_an_unknown_outcome_is_written_once_however_often_the_circuit_opens() ->
         s = replace(s, now=s.now + timedelta(minutes=1), leave=held)
         for step in (
             rules.decide(s),
-            rules.learn_look_up(s, NotSent("x", CIRCUIT_OPEN, RETRY)),
-            rules.learn_charge(s, NotSent("x", CIRCUIT_OPEN, RETRY)),
+            answers.learn_look_up(s, NotSent("x", CIRCUIT_OPEN, RETRY)),
+            answers.learn_charge(s, NotSent("x", CIRCUIT_OPEN, RETRY)),
         ):
             assert isinstance(step, Decision)
             assert step.idle
@@ -247,15 +247,15 @@ def test_an_unknown_outcome_is_written_once_however_often_the_circuit_opens() ->
     s = replace(s, payment=after)
     assert rules.decide(s) == Decision()
     # And its turn comes none the less
-    assert isinstance(rules.decide(replace(s, leave=line.Leave(turn=True))), rules.LookUp)
+    assert isinstance(rules.decide(replace(s, leave=line.Leave(turn=True))), LookUp)
 
 
 def test_what_was_not_charged_waits_for_the_circuit_of_charges_without_a_write() -> None:
     s = replace(situation(lost()), held=HELD)
-    step = rules.learn_look_up(s, Missing())
+    step = answers.learn_look_up(s, Missing())
     assert isinstance(step, Decision)
     assert step.idle
-    assert isinstance(rules.learn_look_up(replace(s, held=None), Missing()), SendCharge)
+    assert isinstance(answers.learn_look_up(replace(s, held=None), Missing()), SendCharge)
 
 
 def test_what_begins_to_wait_says_so_once() -> None:
@@ -282,7 +282,7 @@ def test_what_is_called_off_in_line_waits_from_then_on_and_calls_nobody_at_once(
     assert not after.in_line
     assert find(after.status.conditions, "Stalled") is None
     step = rules.decide(replace(s, payment=after))
-    assert step == Decision(look_again=an_hour_later + rules.PATIENCE)
+    assert step == Decision(look_again=an_hour_later + PATIENCE)
 
 
 def test_whose_turn_is_known_calls_nobody_however_long_it_takes() -> None:
@@ -356,13 +356,13 @@ async def test_a_turn_is_used_up_by_the_call_so_that_a_failure_is_paused_after()
 def test_pauses_that_are_no_failures_are_kept() -> None:
     """Of two look-ups that make sure nothing was charged, the second comes after its minute."""
     s = situation(a_payment(refund=10_000))
-    after = written(rules.learn_look_up(s, Missing()))
+    after = written(answers.learn_look_up(s, Missing()))
     assert after.inquires
     at = after.status.next_attempt_time
     assert at is not None
-    assert not rules.waits_to_inquire(after, at - timedelta(seconds=1))
-    assert rules.waits_to_inquire(after, at)
-    assert rules.waits_to_inquire(lost(), MONDAY)
+    assert not waits_to_inquire(after, at - timedelta(seconds=1))
+    assert waits_to_inquire(after, at)
+    assert waits_to_inquire(lost(), MONDAY)
 
 
 # --- Who is woken ---
@@ -373,7 +373,7 @@ def test_a_circuit_that_moves_wakes_those_who_wait_and_none_of_the_many_that_res
     nothing: Any = SimpleNamespace()
     reconciler = PaymentReconciler(cache, nothing, lambda: MONDAY, nothing, Gateways([]))
     taken = [
-        written(rules.learn_charge(situation(named(a_payment(), n)), Captured(f"ch_{n}")))
+        written(answers.learn_charge(situation(named(a_payment(), n)), Captured(f"ch_{n}")))
         for n in range(100)
     ]
     waiting = [put_off(n, MONDAY + timedelta(seconds=n)) for n in range(100, 150)]

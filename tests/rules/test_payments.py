@@ -14,7 +14,7 @@ from tests.rules.checks import conditions_are_by_the_book
 from tests.rules.given import a_payment, an_order, days, hours
 from tests.rules.provider import GOOD, Fault, Provider
 from tests.rules.world import MONDAY
-from toyrental.payments import rules
+from toyrental.payments import answers, record, rules
 from toyrental.payments.line import Held
 from toyrental.payments.models import (
     CIRCUIT_OPEN,
@@ -51,7 +51,8 @@ from toyrental.payments.providers.port import (
     TryLater,
     Unauthorized,
 )
-from toyrental.payments.rules import (
+from toyrental.payments.situation import (
+    PATIENCE,
     LookUp,
     MethodMissing,
     SendCharge,
@@ -113,17 +114,17 @@ def said(payment: Payment, type_: str) -> tuple[str, str]:
 
 def declined(*, by: str = "bad", refund: int = 0) -> Payment:
     s = situation(a_payment(by=by, refund=refund))
-    return written(rules.learn_charge(s, Declined("card_declined", "No funds")))
+    return written(answers.learn_charge(s, Declined("card_declined", "No funds")))
 
 
 def captured(*, refund: int = 0) -> Payment:
     s = situation(a_payment(refund=refund))
-    return written(rules.learn_charge(s, Captured("ch_1")))
+    return written(answers.learn_charge(s, Captured("ch_1")))
 
 
 def in_review() -> Payment:
     s = situation(a_payment())
-    return written(rules.learn_charge(s, Refused("parameter_invalid", "set up wrongly")))
+    return written(answers.learn_charge(s, Refused("parameter_invalid", "set up wrongly")))
 
 
 # --- Hints: the provider says that something happened ---
@@ -136,7 +137,7 @@ def told(s: Situation) -> Situation:
 def paused(trouble: ChargeAnswer) -> Situation:
     """Return a payment that met trouble and waits for its next try."""
     s = situation(a_payment())
-    s = next_of(s, written(rules.learn_charge(s, trouble)), later=timedelta(seconds=1))
+    s = next_of(s, written(answers.learn_charge(s, trouble)), later=timedelta(seconds=1))
     assert isinstance(rules.decide(s), Decision)
     return s
 
@@ -147,7 +148,7 @@ def test_what_the_provider_tells_of_is_looked_up_at_once(trouble: ChargeAnswer) 
     s = told(paused(trouble))
     # When the provider tells of it, then it is looked up, and what is found counts
     assert rules.decide(s) == LookUp()
-    assert written(rules.learn_look_up(s, Found("ch_1", 10_000))).captured
+    assert written(answers.learn_look_up(s, Found("ch_1", 10_000))).captured
 
 
 @pytest.mark.parametrize("trouble", TROUBLE[:4], ids=lambda t: type(t).__name__)
@@ -157,7 +158,7 @@ def test_a_hint_that_proves_nothing_sends_nothing_and_writes_nothing(
 ) -> None:
     s = told(paused(trouble))
     at = s.payment.status.next_attempt_time
-    assert rules.learn_look_up(s, answer) == Decision(look_again=at)
+    assert answers.learn_look_up(s, answer) == Decision(look_again=at)
 
 
 def test_a_refund_that_pauses_is_looked_up_and_not_sent_before_its_time() -> None:
@@ -165,13 +166,13 @@ def test_a_refund_that_pauses_is_looked_up_and_not_sent_before_its_time() -> Non
     s = next_of(s, written(rules.decide(s)))
     call = rules.decide(s)
     assert isinstance(call, SendRefund)
-    s = next_of(s, written(rules.learn_refund(s, call.step, OutcomeUnknown("x"))))
+    s = next_of(s, written(answers.learn_refund(s, call.step, OutcomeUnknown("x"))))
     at = s.payment.status.next_attempt_time
     assert rules.decide(s) == Decision(look_again=at)
     assert rules.decide(told(s)) == LookUp()
     found = Found("ch_1", 10_000)
-    assert rules.learn_look_up(told(s), found) == Decision(look_again=at)
-    known = rules.learn_look_up(told(s), replace(found, refund_steps=frozenset({1})))
+    assert answers.learn_look_up(told(s), found) == Decision(look_again=at)
+    known = answers.learn_look_up(told(s), replace(found, refund_steps=frozenset({1})))
     assert written(known).phase is PaymentPhase.PARTIALLY_REFUNDED
 
 
@@ -188,27 +189,27 @@ def test_a_payment_in_line_stays_there_unless_it_was_taken() -> None:
     s = told(next_of(s, written(rules.decide(s))))
     # Then a hint has it looked up, and it keeps its place
     assert rules.decide(s) == LookUp()
-    assert rules.learn_look_up(s, Missing()) == Decision(look_again=NOW + hours(1))
-    assert written(rules.learn_look_up(s, Found("ch_1", 10_000))).captured
+    assert answers.learn_look_up(s, Missing()) == Decision(look_again=NOW + hours(1))
+    assert written(answers.learn_look_up(s, Found("ch_1", 10_000))).captured
 
 
 def test_a_charge_that_turns_up_after_a_void_is_given_back() -> None:
     # Given a payment that was called off: two look-ups found nothing
     s = situation(a_payment(refund=10_000), rental=CANCELLED)
-    s = next_of(s, written(rules.learn_look_up(s, Missing())), later=hours(1))
-    s = next_of(s, written(rules.learn_look_up(s, Missing())))
+    s = next_of(s, written(answers.learn_look_up(s, Missing())), later=hours(1))
+    s = next_of(s, written(answers.learn_look_up(s, Missing())))
     assert s.payment.phase is PaymentPhase.VOIDED
     let_go = replace(s, payment=s.payment.with_finalizers(()))
     assert rules.decide(let_go) == NOTHING
     # When the provider tells of it after all, then it is asked, and what it took goes back
     assert rules.decide(told(let_go)) == LookUp()
-    assert rules.learn_look_up(told(let_go), Missing()) == Decision()
-    taken = written(rules.learn_look_up(told(let_go), Found("ch_9", 10_000)))
+    assert answers.learn_look_up(told(let_go), Missing()) == Decision()
+    taken = written(answers.learn_look_up(told(let_go), Found("ch_9", 10_000)))
     s = next_of(let_go, taken)
     s = next_of(s, written(rules.decide(s)))
     call = rules.decide(s)
     assert isinstance(call, SendRefund)
-    assert written(rules.learn_refund(s, call.step, Refunded())).phase is PaymentPhase.REFUNDED
+    assert written(answers.learn_refund(s, call.step, Refunded())).phase is PaymentPhase.REFUNDED
 
 
 @pytest.mark.parametrize("payment", [declined(), captured(), in_review()], ids=lambda p: p.phase)
@@ -233,11 +234,11 @@ def test_a_key_is_never_minted_because_an_outcome_is_unknown(trouble: ChargeAnsw
     for _ in range(8):
         step = rules.decide(s)
         if isinstance(step, LookUp):
-            step = rules.learn_look_up(s, Missing())
+            step = answers.learn_look_up(s, Missing())
         # Then whatever is sent has the same key
         assert isinstance(step, SendCharge)
         assert step.key == f"{s.payment.uid}:charge:1"
-        s = next_of(s, written(rules.learn_charge(s, trouble)))
+        s = next_of(s, written(answers.learn_charge(s, trouble)))
         assert s.payment.status.attempt == 1
         again = s.payment.status.next_attempt_time
         assert again is not None
@@ -278,14 +279,14 @@ def test_a_payment_that_waited_is_read_anew_before_it_is_charged() -> None:
 def test_past_the_life_of_a_key_nothing_is_sent_before_a_look_up() -> None:
     # Given a charge that was put off for a day
     s = situation(a_payment())
-    s = next_of(s, written(rules.learn_charge(s, NotSent("circuit open"))), later=KEY_LIFE)
+    s = next_of(s, written(answers.learn_charge(s, NotSent("circuit open"))), later=KEY_LIFE)
     # Then the provider is asked first
     assert rules.decide(s) == LookUp()
     # And charged only when it knows nothing
-    step = rules.learn_look_up(s, Missing())
+    step = answers.learn_look_up(s, Missing())
     assert isinstance(step, SendCharge)
     assert step.key == f"{s.payment.uid}:charge:1"
-    known = written(rules.learn_look_up(s, Found("ch_1", 10_000)))
+    known = written(answers.learn_look_up(s, Found("ch_1", 10_000)))
     assert known.phase is PaymentPhase.CAPTURED
     assert known.status.gateway_payment_id == "ch_1"
 
@@ -330,7 +331,7 @@ def test_declined_needs_a_person() -> None:
     "trouble", [NotSent("x"), Unauthorized("x"), TryLater("x")], ids=lambda t: type(t).__name__
 )
 def test_what_surely_did_not_happen_is_put_off(trouble: ChargeAnswer) -> None:
-    payment = written(rules.learn_charge(situation(a_payment()), trouble))
+    payment = written(answers.learn_charge(situation(a_payment()), trouble))
     assert payment.phase is PaymentPhase.DEFERRED
     assert said(payment, "Captured") == ("Unknown", "Deferred")
     assert said(payment, "Reconciling") == ("True", "Deferred")
@@ -339,7 +340,7 @@ def test_what_surely_did_not_happen_is_put_off(trouble: ChargeAnswer) -> None:
 
 def test_a_provider_says_itself_when_to_come_again() -> None:
     s = situation(a_payment())
-    payment = written(rules.learn_charge(s, TryLater("busy", timedelta(seconds=40))))
+    payment = written(answers.learn_charge(s, TryLater("busy", timedelta(seconds=40))))
     at = payment.status.next_attempt_time
     assert at is not None
     assert timedelta(seconds=40) <= at - NOW <= timedelta(seconds=50)
@@ -348,7 +349,7 @@ def test_a_provider_says_itself_when_to_come_again() -> None:
 def test_no_answer_is_unknown_and_the_provider_is_asked() -> None:
     # Given a charge without an answer
     s = situation(a_payment())
-    payment = written(rules.learn_charge(s, OutcomeUnknown("timed out")))
+    payment = written(answers.learn_charge(s, OutcomeUnknown("timed out")))
     assert payment.phase is PaymentPhase.UNKNOWN
     assert said(payment, "Captured") == ("Unknown", "OutcomeUnknown")
     at = payment.status.next_attempt_time
@@ -358,15 +359,15 @@ def test_no_answer_is_unknown_and_the_provider_is_asked() -> None:
     s = replace(next_of(s, payment), now=at)
     assert rules.decide(s) == LookUp()
     # And what it says is believed
-    assert written(rules.learn_look_up(s, Found("ch_7", 10_000))).captured
-    assert rules.learn_look_up(s, Missing()) == SendCharge(f"{payment.uid}:charge:1")
+    assert written(answers.learn_look_up(s, Found("ch_7", 10_000))).captured
+    assert answers.learn_look_up(s, Missing()) == SendCharge(f"{payment.uid}:charge:1")
 
 
 def test_what_stays_unknown_past_the_life_of_its_key_goes_to_a_person() -> None:
     s = situation(a_payment())
-    s = next_of(s, written(rules.learn_charge(s, OutcomeUnknown("x"))), later=KEY_LIFE)
+    s = next_of(s, written(answers.learn_charge(s, OutcomeUnknown("x"))), later=KEY_LIFE)
     assert rules.decide(s) == LookUp()
-    payment = written(rules.learn_look_up(s, Missing()))
+    payment = written(answers.learn_look_up(s, Missing()))
     assert payment.phase is PaymentPhase.MANUAL_REVIEW
     assert said(payment, "Stalled") == ("True", "ManualReview")
     assert rules.decide(next_of(s, payment, later=days(30))) == NOTHING
@@ -381,7 +382,7 @@ def test_what_is_set_up_wrongly_goes_to_a_person() -> None:
 
 def test_a_method_that_cannot_be_read_is_asked_for_and_tried_again() -> None:
     s = situation(a_payment())
-    payment = written(rules.learn_charge(s, MethodMissing()))
+    payment = written(answers.learn_charge(s, MethodMissing()))
     assert payment.phase is PaymentPhase.PENDING
     assert said(payment, "Captured") == ("False", "MethodMissing")
     assert payment.awaits_customer_since == NOW
@@ -402,14 +403,14 @@ def test_without_its_gateway_a_payment_is_put_off_and_says_who_must_act() -> Non
 def test_pauses_grow_and_stay_bounded() -> None:
     s, pauses = situation(a_payment()), []
     for _ in range(12):
-        payment = written(rules.learn_charge(s, NotSent("x")))
+        payment = written(answers.learn_charge(s, NotSent("x")))
         at = payment.status.next_attempt_time
         assert at is not None
         pauses.append(at - s.now)
         s = replace(next_of(s, payment), now=at)
     assert pauses == sorted(pauses)
     assert pauses[0] <= timedelta(seconds=3)
-    assert pauses[-1] <= rules.LONGEST_PAUSE * 1.25
+    assert pauses[-1] <= record.LONGEST_PAUSE * 1.25
 
 
 # --- The end of a review ---
@@ -461,7 +462,7 @@ def test_any_other_is_void_after_two_look_ups_apart(how: str) -> None:
     assert rules.decide(s) == LookUp()
     # And when the provider does not know it, it is looked up again, so much later that a charge on
     # its way would have arrived
-    once = written(rules.learn_look_up(s, Missing()))
+    once = written(answers.learn_look_up(s, Missing()))
     assert once.phase is PaymentPhase.PENDING
     assert once.status.missing_since == NOW
     apart = TIMEOUT + timedelta(minutes=1)
@@ -472,12 +473,12 @@ def test_any_other_is_void_after_two_look_ups_apart(how: str) -> None:
     s = replace(next_of(s, once), now=again)
     assert rules.decide(s) == LookUp()
     # And only then it is void
-    assert written(rules.learn_look_up(s, Missing())).phase is PaymentPhase.VOIDED
+    assert written(answers.learn_look_up(s, Missing())).phase is PaymentPhase.VOIDED
 
 
 def test_a_charge_that_turns_up_is_refunded() -> None:
     s = situation(a_payment(refund=10_000), rental=CANCELLED)
-    s = next_of(s, written(rules.learn_look_up(s, Found("ch_1", 10_000))))
+    s = next_of(s, written(answers.learn_look_up(s, Found("ch_1", 10_000))))
     assert s.payment.phase is PaymentPhase.CAPTURED
     step = written(rules.decide(s))
     assert step.status.refund_step is not None
@@ -487,7 +488,7 @@ def test_a_charge_that_turns_up_is_refunded() -> None:
 def test_a_look_up_without_an_answer_is_tried_again_and_voids_nothing() -> None:
     for trouble in TROUBLE:
         s = situation(a_payment(refund=10_000), rental=CANCELLED)
-        after = written(rules.learn_look_up(s, trouble))  # type: ignore[arg-type]
+        after = written(answers.learn_look_up(s, trouble))  # type: ignore[arg-type]
         assert after.phase is PaymentPhase.PENDING
         assert after.status.missing_since is None
         assert after.status.next_attempt_time is not None
@@ -518,7 +519,7 @@ def test_a_step_of_refund_is_on_record_before_it_is_sent() -> None:
     call = rules.decide(next_of(s, begun))
     assert call == SendRefund(f"{s.payment.uid}:refund:1", "ch_1", step)
     # And its answer noted
-    after = written(rules.learn_refund(next_of(s, begun), step, Refunded()))
+    after = written(answers.learn_refund(next_of(s, begun), step, Refunded()))
     assert after.phase is PaymentPhase.PARTIALLY_REFUNDED
     assert after.status.refunded_minor_units == 3_000
     assert after.status.refund_step is None
@@ -530,7 +531,7 @@ def test_one_step_ends_before_the_next_begins_however_the_refund_grows() -> None
     s = next_of(s, written(rules.decide(s)))
     step = s.payment.status.refund_step
     assert step is not None
-    s = next_of(s, written(rules.learn_refund(s, step, OutcomeUnknown("timed out"))))
+    s = next_of(s, written(answers.learn_refund(s, step, OutcomeUnknown("timed out"))))
     at = s.payment.status.next_attempt_time
     assert at is not None
     # When more shall go back
@@ -539,12 +540,12 @@ def test_one_step_ends_before_the_next_begins_however_the_refund_grows() -> None
     call = rules.decide(s)
     assert call == SendRefund(f"{s.payment.uid}:refund:1", "ch_1", step)
     # And the rest is a step of its own
-    s = next_of(s, written(rules.learn_refund(s, step, Refunded())))
+    s = next_of(s, written(answers.learn_refund(s, step, Refunded())))
     s = next_of(s, written(rules.decide(s)))
     rest = s.payment.status.refund_step
     assert rest is not None
     assert (rest.number, rest.minor_units) == (2, 4_000)
-    s = next_of(s, written(rules.learn_refund(s, rest, Refunded())))
+    s = next_of(s, written(answers.learn_refund(s, rest, Refunded())))
     assert s.payment.status.refunded_minor_units == 7_000
 
 
@@ -555,14 +556,14 @@ def test_past_the_life_of_its_key_a_step_is_looked_up_first() -> None:
     assert step is not None
     assert rules.decide(s) == LookUp()
     # When the provider has done it, it is noted
-    done = rules.learn_look_up(s, Found("ch_1", 10_000, frozenset({1})))
+    done = answers.learn_look_up(s, Found("ch_1", 10_000, frozenset({1})))
     assert written(done).phase is PaymentPhase.REFUNDED
     # When it has not, it is sent
-    assert rules.learn_look_up(s, Found("ch_1", 10_000)) == rules.SendRefund(
+    assert answers.learn_look_up(s, Found("ch_1", 10_000)) == SendRefund(
         f"{s.payment.uid}:refund:1", "ch_1", step
     )
     # When it does not know the payment, nothing is sent
-    after = written(rules.learn_look_up(s, Missing()))
+    after = written(answers.learn_look_up(s, Missing()))
     assert after.status.refund_step == step
     assert after.status.next_attempt_time is not None
 
@@ -573,7 +574,7 @@ def test_a_refund_in_trouble_is_tried_again_as_the_same_step(trouble: ChargeAnsw
     s = next_of(s, written(rules.decide(s)))
     step = s.payment.status.refund_step
     assert step is not None
-    after = written(rules.learn_refund(s, step, trouble))  # type: ignore[arg-type]
+    after = written(answers.learn_refund(s, step, trouble))  # type: ignore[arg-type]
     assert after.status.refund_step == step
     assert after.status.refunded_minor_units is None
     assert said(after, "Refunded") == ("Unknown", "Refunding")
@@ -593,12 +594,12 @@ def test_a_refund_without_its_gateway_says_so() -> None:
     st.lists(st.booleans(), min_size=20, max_size=20),
 )
 def test_however_a_refund_grows_each_unit_goes_back_once(
-    wishes: list[int], answers: list[bool]
+    wishes: list[int], arrives: list[bool]
 ) -> None:
     # Given a captured payment, of which more and more shall go back while answers get lost
     s, sent = situation(captured()), dict[int, int]()
     grow = iter(sorted(wishes))
-    for answered in [*answers, *[True] * 20]:
+    for answered in [*arrives, *[True] * 20]:
         more = next(grow, None)
         if more is not None:
             s = replace(s, payment=s.payment.with_spec(refund_minor_units=more))
@@ -607,7 +608,7 @@ def test_however_a_refund_grows_each_unit_goes_back_once(
             number = int(step.key.rsplit(":", 1)[1])
             assert sent.setdefault(number, step.step.minor_units) == step.step.minor_units
             answer = Refunded() if answered else OutcomeUnknown("lost")
-            step = rules.learn_refund(s, step.step, answer)
+            step = answers.learn_refund(s, step.step, answer)
         assert isinstance(step, Decision)
         if step.write is not None:
             s = next_of(s, written(step))
@@ -638,7 +639,7 @@ def ends(*, done: int = 0, pending: int = 0, failed: int = 0, lost: int = 10_000
 def test_a_refund_in_hand_is_not_refunded_and_is_looked_up_later_and_later() -> None:
     # Given a provider that has taken a refund up, and not carried it out
     s, step = refunding()
-    s = next_of(s, written(rules.learn_refund(s, step, RefundPending())))
+    s = next_of(s, written(answers.learn_refund(s, step, RefundPending())))
     pauses = []
     for _ in range(12):
         # Then it is not given back yet, nobody is called, and it is not sent again
@@ -651,22 +652,22 @@ def test_a_refund_in_hand_is_not_refunded_and_is_looked_up_later_and_later() -> 
         pauses.append(at - s.now)
         s = replace(s, now=at)
         assert rules.decide(s) == LookUp()
-        s = next_of(s, written(rules.learn_look_up(s, ends(pending=1))))
+        s = next_of(s, written(answers.learn_look_up(s, ends(pending=1))))
     assert pauses == sorted(pauses)
     assert pauses[0] <= timedelta(seconds=30)
     assert pauses[-1] == hours(1)
     # And a hint has it looked up at once
     assert rules.decide(told(s)) == LookUp()
-    assert isinstance(rules.learn_look_up(told(s), ends(pending=1)), Decision)
-    done = written(rules.learn_look_up(told(s), ends(done=1)))
+    assert isinstance(answers.learn_look_up(told(s), ends(pending=1)), Decision)
+    done = written(answers.learn_look_up(told(s), ends(done=1)))
     assert done.phase is PaymentPhase.REFUNDED
 
 
 def test_a_refund_whose_answer_was_lost_may_turn_out_to_be_in_hand() -> None:
     s, step = refunding()
-    s = next_of(s, written(rules.learn_refund(s, step, OutcomeUnknown("x"))), later=KEY_LIFE)
+    s = next_of(s, written(answers.learn_refund(s, step, OutcomeUnknown("x"))), later=KEY_LIFE)
     assert rules.decide(s) == LookUp()
-    after = written(rules.learn_look_up(s, ends(pending=1)))
+    after = written(answers.learn_look_up(s, ends(pending=1)))
     assert after.status.refund_step is not None
     assert after.status.refund_step.accepted_time == s.now
 
@@ -675,10 +676,10 @@ def test_a_refund_whose_answer_was_lost_may_turn_out_to_be_in_hand() -> None:
 def test_a_refund_that_fails_calls_a_person_and_is_not_tried_on(*, pending: bool) -> None:
     s, step = refunding()
     if pending:
-        s = next_of(s, written(rules.learn_refund(s, step, RefundPending())), later=hours(1))
-        step_ = rules.learn_look_up(s, ends(failed=1))
+        s = next_of(s, written(answers.learn_refund(s, step, RefundPending())), later=hours(1))
+        step_ = answers.learn_look_up(s, ends(failed=1))
     else:
-        step_ = rules.learn_refund(s, step, RefundFailed("expired_or_canceled_card"))
+        step_ = answers.learn_refund(s, step, RefundFailed("expired_or_canceled_card"))
     assert isinstance(step_, Decision)
     assert step_.write is not None
     assert step_.write.event is not None
@@ -703,16 +704,16 @@ def test_a_refund_that_fails_calls_a_person_and_is_not_tried_on(*, pending: bool
 def test_a_refund_that_fails_long_after_it_was_made_does_not_go_unnoticed(refund: int) -> None:
     # Given a refund that was made
     s, step = refunding(refund=refund)
-    done = written(rules.learn_refund(s, step, Refunded()))
+    done = written(answers.learn_refund(s, step, Refunded()))
     s = next_of(s, done.with_finalizers(()), later=days(20))
     assert rules.decide(s) == NOTHING
     # When the provider tells of it, then it is looked up; nothing new is nothing to write
     assert rules.decide(told(s)) == LookUp()
-    assert rules.learn_look_up(told(s), ends(done=1)) == NOTHING
+    assert answers.learn_look_up(told(s), ends(done=1)) == NOTHING
     unsaid = (Missing(), OutcomeUnknown("x"), Refused("c", "x"), Unauthorized("x"))
-    assert all(rules.learn_look_up(told(s), answer) == Decision() for answer in unsaid)
+    assert all(answers.learn_look_up(told(s), answer) == Decision() for answer in unsaid)
     # And when it failed, then that is said: it is not Refunded any more
-    failed = written(rules.learn_look_up(told(s), ends(failed=1, lost=refund)))
+    failed = written(answers.learn_look_up(told(s), ends(failed=1, lost=refund)))
     assert said(failed, "Refunded") == ("False", "RefundFailed")
     assert said(failed, "Stalled") == ("True", "RefundFailed")
     assert rules.decide(next_of(s, failed, later=days(1))) == NOTHING
@@ -738,9 +739,9 @@ def failed(*, late: bool = False, refund: int = 10_000) -> Situation:
     """Return a payment of which a refund failed, after it had been made or before."""
     s, step = refunding(refund=refund)
     if late:
-        s = next_of(s, written(rules.learn_refund(s, step, Refunded())), later=days(1))
-        return next_of(s, written(rules.learn_look_up(told(s), ends(failed=1, lost=refund))))
-    return next_of(s, written(rules.learn_refund(s, step, RefundFailed("account_closed"))))
+        s = next_of(s, written(answers.learn_refund(s, step, Refunded())), later=days(1))
+        return next_of(s, written(answers.learn_look_up(told(s), ends(failed=1, lost=refund))))
+    return next_of(s, written(answers.learn_refund(s, step, RefundFailed("account_closed"))))
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "long after"])
@@ -758,7 +759,7 @@ def test_a_refund_that_failed_is_tried_again_when_a_person_says_so(
     assert said(s.payment, "Refunded") == ("Unknown", "Refunding")
     assert rules.decide(s) == SendRefund(f"{s.payment.uid}:refund:2", "ch_1", again)
     # When it fails as well, then another word of a person's is needed
-    worse = next_of(s, written(rules.learn_refund(s, again, RefundFailed("still closed"))))
+    worse = next_of(s, written(answers.learn_refund(s, again, RefundFailed("still closed"))))
     assert worse.payment.status.refund_failure == RefundFailure(
         number=2,
         minor_units=refund,
@@ -767,7 +768,7 @@ def test_a_refund_that_failed_is_tried_again_when_a_person_says_so(
     )
     assert rules.decide(next_of(worse, worse.payment, later=days(1))) == NOTHING
     # When it is made, then so much was given back, and not twice as much
-    done = rules.learn_refund(s, again, Refunded())
+    done = answers.learn_refund(s, again, Refunded())
     after = written(done)
     assert after.status.refunded_minor_units == refund
     assert said(after, "Refunded")[0] == "True"
@@ -777,7 +778,7 @@ def test_a_refund_that_failed_is_tried_again_when_a_person_says_so(
     # And that the first step failed is no news any more
     s = told(next_of(s, after))
     found = Found("ch_1", 10_000, frozenset({2}), failed_steps=frozenset({1}))
-    assert rules.learn_look_up(s, replace(found, failed_minor_units=refund)) == NOTHING
+    assert answers.learn_look_up(s, replace(found, failed_minor_units=refund)) == NOTHING
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "long after"])
@@ -807,7 +808,7 @@ def test_a_word_on_one_failure_is_none_on_the_next() -> None:
     step = s.payment.status.refund_step
     assert step is not None
     assert step.minor_units == 6_000
-    s = next_of(s, written(rules.learn_refund(s, step, RefundFailed("x"))))
+    s = next_of(s, written(answers.learn_refund(s, step, RefundFailed("x"))))
     # Then it waits for a word of its own
     assert rules.decide(s) == NOTHING
     assert said(s.payment, "Stalled") == ("True", "RefundFailed")
@@ -820,7 +821,7 @@ def test_failures_that_come_together_are_ended_together() -> None:
     s = failed(late=True, refund=4_000)
     step = replace(s, payment=s.payment.with_status(refunded_minor_units=7_000))
     both = Found("ch_1", 10_000, failed_steps=frozenset({1, 2}), failed_minor_units=7_000)
-    after = written(rules.learn_look_up(told(step), both))
+    after = written(answers.learn_look_up(told(step), both))
     # Then the failure is another one, of both
     assert after.status.refund_failure == RefundFailure(
         number=2, minor_units=7_000, counted_minor_units=7_000, failed_minor_units=7_000
@@ -833,16 +834,16 @@ def test_failures_that_come_together_are_ended_together() -> None:
 def test_a_step_in_flight_does_not_hide_that_an_older_one_failed() -> None:
     # Given a step that was made, and another one whose answer was lost
     s, step = refunding(refund=4_000)
-    s = next_of(s, written(rules.learn_refund(s, step, Refunded())))
+    s = next_of(s, written(answers.learn_refund(s, step, Refunded())))
     s = replace(s, payment=s.payment.with_spec(refund_minor_units=10_000))
     s = next_of(s, written(rules.decide(s)))
     second = s.payment.status.refund_step
     assert second is not None
-    s = next_of(s, written(rules.learn_refund(s, second, OutcomeUnknown("lost"))))
+    s = next_of(s, written(answers.learn_refund(s, second, OutcomeUnknown("lost"))))
     # When the provider tells, and the first one failed while the second was made
     assert rules.decide(told(s)) == LookUp()
     found = Found("ch_1", 10_000, frozenset({2}), failed_steps=frozenset({1}))
-    step_ = rules.learn_look_up(told(s), replace(found, failed_minor_units=4_000))
+    step_ = answers.learn_look_up(told(s), replace(found, failed_minor_units=4_000))
     # Then both are noted at once
     after = written(step_)
     assert after.status.refunded_minor_units == 10_000
@@ -865,7 +866,7 @@ class Refunding:
         charge = Charge("c", payment.spec.amount, GOOD[0], None, payment.uid, "rental")
         answer = self.provider.charge(charge, NOW)
         self.s = situation(payment)
-        self.s = next_of(self.s, written(rules.learn_charge(self.s, answer)))
+        self.s = next_of(self.s, written(answers.learn_charge(self.s, answer)))
         [self.taken] = self.provider.taken
         self.faults = iter(faults)
 
@@ -897,13 +898,13 @@ class Refunding:
     def _answered(self, step: Step) -> Decision:
         if isinstance(step, LookUp):
             answer = self.provider.look_up(self.s.payment.uid, next(self.faults, Fault.NONE))
-            step = rules.learn_look_up(self.s, answer)
+            step = answers.learn_look_up(self.s, answer)
         if isinstance(step, SendRefund):
             amount = Money(currency=Currency.KRW, minor_units=step.step.minor_units)
             ids = step.step.number, self.s.payment.uid, "rental"
             refund = Refund(step.key, step.gateway_payment_id, amount, *ids)
             back = self.provider.refund(refund, self.s.now, next(self.faults, Fault.NONE))
-            step = rules.learn_refund(self.s, step.step, back)
+            step = answers.learn_refund(self.s, step.step, back)
         assert isinstance(step, Decision)
         return step
 
@@ -1051,10 +1052,10 @@ def test_money_at_a_suspended_gateway_does_not_wait_in_silence(deleted: datetime
 
 def test_a_method_that_is_missing_does_not_hide_why_a_deleted_payment_stays() -> None:
     s = situation(a_payment())
-    pending = written(rules.learn_charge(s, MethodMissing()))
+    pending = written(answers.learn_charge(s, MethodMissing()))
     gone = a_payment(deleted=NOW).with_status(**dict(pending.status))
-    s = tried(situation(gone, rental=None), rules.PATIENCE)
-    after = written(rules.learn_look_up(s, OutcomeUnknown("no answer")))
+    s = tried(situation(gone, rental=None), PATIENCE)
+    after = written(answers.learn_look_up(s, OutcomeUnknown("no answer")))
     assert said(after, "Stalled") == ("True", "Unresolved")
 
 
@@ -1064,12 +1065,12 @@ def test_a_method_that_is_missing_does_not_hide_why_a_deleted_payment_stays() ->
 @pytest.mark.parametrize(
     "learn",
     [
-        lambda s: rules.learn_charge(s, Captured("ch_1")),
-        lambda s: rules.learn_charge(s, Declined("c", "m")),
-        lambda s: rules.learn_charge(s, OutcomeUnknown("m")),
-        lambda s: rules.learn_charge(s, Refused("c", "m")),
-        lambda s: rules.learn_charge(s, NotSent("m")),
-        lambda s: rules.learn_charge(s, MethodMissing()),
+        lambda s: answers.learn_charge(s, Captured("ch_1")),
+        lambda s: answers.learn_charge(s, Declined("c", "m")),
+        lambda s: answers.learn_charge(s, OutcomeUnknown("m")),
+        lambda s: answers.learn_charge(s, Refused("c", "m")),
+        lambda s: answers.learn_charge(s, NotSent("m")),
+        lambda s: answers.learn_charge(s, MethodMissing()),
     ],
     ids=["captured", "declined", "unknown", "refused", "not sent", "no method"],
 )
@@ -1102,11 +1103,11 @@ def test_a_refund_that_fails_for_long_calls_a_person_and_is_tried_on(
     step = s.payment.status.refund_step
     assert step is not None
     for _ in range(2):
-        after = written(rules.learn_refund(s, step, trouble))  # type: ignore[arg-type]
-        s = next_of(s, after, later=rules.PATIENCE / 2)
+        after = written(answers.learn_refund(s, step, trouble))  # type: ignore[arg-type]
+        s = next_of(s, after, later=PATIENCE / 2)
         assert find(s.payment.status.conditions, "Stalled") is None
     # When patience is over
-    decision = rules.learn_refund(s, step, trouble)  # type: ignore[arg-type]
+    decision = answers.learn_refund(s, step, trouble)  # type: ignore[arg-type]
     after = written(decision)
     # Then it says so, once, and what to do
     assert said(after, "Stalled") == ("True", "Unresolved")
@@ -1116,13 +1117,13 @@ def test_a_refund_that_fails_for_long_calls_a_person_and_is_tried_on(
     assert "by hand" in decision.write.event.note
     at = after.status.next_attempt_time
     assert at is not None
-    again = rules.learn_refund(next_of(s, after), step, trouble)  # type: ignore[arg-type]
+    again = answers.learn_refund(next_of(s, after), step, trouble)  # type: ignore[arg-type]
     assert again.write is not None
     assert again.write.event is None
     # And it goes on under the same key, and comes to rest once it works
     s = replace(next_of(s, after), now=at)
     assert rules.decide(s) == SendRefund(f"{after.uid}:refund:1", "ch_1", step)
-    done = written(rules.learn_refund(s, step, Refunded()))
+    done = written(answers.learn_refund(s, step, Refunded()))
     assert find(done.status.conditions, "Stalled") is None
 
 
@@ -1133,8 +1134,8 @@ def test_look_ups_that_fail_for_long_call_a_person(
 ) -> None:
     # Given a payment that is called off, or whose outcome is not known, and no answer for long
     refund = 10_000 if phase is PaymentPhase.PENDING else 0
-    s = tried(situation(a_payment(refund=refund).with_status(phase=phase)), rules.PATIENCE)
-    after = written(rules.learn_look_up(s, trouble))  # type: ignore[arg-type]
+    s = tried(situation(a_payment(refund=refund).with_status(phase=phase)), PATIENCE)
+    after = written(answers.learn_look_up(s, trouble))  # type: ignore[arg-type]
     assert after.phase is phase
     assert said(after, "Captured") == ("Unknown", "Unresolved")
     assert said(after, "Stalled") == ("True", "Unresolved")
@@ -1150,10 +1151,10 @@ def test_look_ups_that_fail_for_long_call_a_person(
 def test_what_may_have_been_sent_is_never_put_off(trouble: ChargeAnswer) -> None:
     # Given an unknown outcome, of which the provider knows nothing yet
     s = situation(a_payment())
-    s = next_of(s, written(rules.learn_charge(s, OutcomeUnknown("timed out"))))
-    assert isinstance(rules.learn_look_up(s, Missing()), SendCharge)
+    s = next_of(s, written(answers.learn_charge(s, OutcomeUnknown("timed out"))))
+    assert isinstance(answers.learn_look_up(s, Missing()), SendCharge)
     # When the same charge is not sent this time
-    after = written(rules.learn_charge(s, trouble))
+    after = written(answers.learn_charge(s, trouble))
     # Then it stays unknown, and the provider is asked first again
     assert after.phase is PaymentPhase.UNKNOWN
     at = after.status.next_attempt_time
@@ -1163,7 +1164,7 @@ def test_what_may_have_been_sent_is_never_put_off(trouble: ChargeAnswer) -> None
 
 def test_an_unknown_outcome_without_its_gateway_says_so() -> None:
     s = situation(a_payment())
-    s = next_of(s, written(rules.learn_charge(s, OutcomeUnknown("timed out"))))
+    s = next_of(s, written(answers.learn_charge(s, OutcomeUnknown("timed out"))))
     after = written(rules.decide(replace(s, terms=None)))
     assert after.phase is PaymentPhase.UNKNOWN
     assert said(after, "Stalled") == ("True", "GatewayUnusable")
@@ -1173,16 +1174,16 @@ def test_an_unknown_outcome_without_its_gateway_says_so() -> None:
 def test_a_key_that_was_used_otherwise_is_looked_up_before_a_person_is_asked() -> None:
     # Given a charge refused because its key was sent before, with another method
     s = situation(a_payment())
-    s = next_of(s, written(rules.learn_charge(s, Refused("idempotency_error", "other method"))))
+    s = next_of(s, written(answers.learn_charge(s, Refused("idempotency_error", "other method"))))
     assert s.payment.phase is PaymentPhase.UNKNOWN
     at = s.payment.status.next_attempt_time
     assert at is not None
     s = replace(s, now=at)
     assert rules.decide(s) == LookUp()
     # Then what was taken under that key is the payment
-    assert written(rules.learn_look_up(s, Found("ch_1", 10_000))).captured
+    assert written(answers.learn_look_up(s, Found("ch_1", 10_000))).captured
     # And what was not goes to a person, and is not sent again
-    after = written(rules.learn_look_up(s, Missing()))
+    after = written(answers.learn_look_up(s, Missing()))
     assert after.phase is PaymentPhase.MANUAL_REVIEW
     assert after.status.failure == Failure(code="idempotency_error", message="other method")
 
@@ -1190,8 +1191,8 @@ def test_a_key_that_was_used_otherwise_is_looked_up_before_a_person_is_asked() -
 @pytest.mark.parametrize("answer", [Found("ch_1", 9_999), Refused("answer_mismatch", "currency")])
 def test_a_look_up_that_finds_another_amount_is_never_captured(answer: Found | Refused) -> None:
     s = situation(a_payment())
-    s = next_of(s, written(rules.learn_charge(s, OutcomeUnknown("timed out"))))
-    after = written(rules.learn_look_up(s, answer))
+    s = next_of(s, written(answers.learn_charge(s, OutcomeUnknown("timed out"))))
+    after = written(answers.learn_look_up(s, answer))
     assert after.phase is PaymentPhase.MANUAL_REVIEW
     assert after.status.captured_minor_units is None
 
@@ -1203,13 +1204,13 @@ def test_a_method_changed_while_its_charge_is_in_flight_is_never_charged_beside_
     s = situation(first.with_spec(method=Method(token="better")))
     # Then the same key is sent, and the provider refuses it with other parameters
     assert rules.decide(s) == sent
-    s = next_of(s, written(rules.learn_charge(s, Refused(KEY_REUSED, "used before"))))
+    s = next_of(s, written(answers.learn_charge(s, Refused(KEY_REUSED, "used before"))))
     at = s.payment.status.next_attempt_time
     assert at is not None
     # And what the first one did is looked up, and counts
     s = replace(s, now=at)
     assert rules.decide(s) == LookUp()
-    assert written(rules.learn_look_up(s, Found("ch_1", 10_000))).captured
+    assert written(answers.learn_look_up(s, Found("ch_1", 10_000))).captured
 
 
 def test_a_refund_after_a_review_that_ended_as_charged() -> None:
@@ -1224,21 +1225,21 @@ def test_a_refund_after_a_review_that_ended_as_charged() -> None:
     step = s.payment.status.refund_step
     assert step is not None
     assert rules.decide(s) == SendRefund(f"{s.payment.uid}:refund:1", "ch_5", step)
-    assert written(rules.learn_refund(s, step, Refunded())).phase is PaymentPhase.REFUNDED
+    assert written(answers.learn_refund(s, step, Refunded())).phase is PaymentPhase.REFUNDED
 
 
 def test_a_refund_asked_for_while_a_charge_is_unknown_follows_as_soon_as_it_is_known() -> None:
     # Given a charge whose answer was lost, of an order that is cancelled then
     s = situation(a_payment())
-    s = next_of(s, written(rules.learn_charge(s, OutcomeUnknown("timed out"))))
+    s = next_of(s, written(answers.learn_charge(s, OutcomeUnknown("timed out"))))
     at = s.payment.status.next_attempt_time
     assert at is not None
     s = replace(s, payment=s.payment.with_spec(refund_minor_units=10_000), rental=CANCELLED, now=at)
     # Then the provider is asked, and never charged again
     assert rules.decide(s) == LookUp()
-    assert isinstance(rules.learn_look_up(s, Missing()), Decision)
+    assert isinstance(answers.learn_look_up(s, Missing()), Decision)
     # And what it took goes back
-    s = next_of(s, written(rules.learn_look_up(s, Found("ch_1", 10_000))))
+    s = next_of(s, written(answers.learn_look_up(s, Found("ch_1", 10_000))))
     s = next_of(s, written(rules.decide(s)))
     assert isinstance(rules.decide(s), SendRefund)
 
@@ -1252,4 +1253,4 @@ def test_an_operator_down_for_25_hours_right_after_a_charge_was_committed() -> N
     s = replace(s, now=NOW + hours(25))
     # Then nothing is sent before the provider was asked, and what it took is the payment
     assert rules.decide(s) == LookUp()
-    assert written(rules.learn_look_up(s, Found("ch_1", 10_000))).captured
+    assert written(answers.learn_look_up(s, Found("ch_1", 10_000))).captured

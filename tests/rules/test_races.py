@@ -9,7 +9,7 @@ from tests.rules.provider import Fault
 from tests.rules.stage import SECRET, Stage, run_to_rest
 from tests.rules.world import MONDAY, RefusedError
 from toyrental.payments.models import SETTLE, Payment, PaymentPhase
-from toyrental.payments.rules import SendCharge
+from toyrental.payments.situation import SendCharge
 from toyrental.rentals.models import Rental, RentalPhase
 from toyrental.repairs.models import RepairPhase, RepairTicket
 from toyrental.shared.conditions import is_true

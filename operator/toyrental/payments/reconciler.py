@@ -9,7 +9,7 @@ from toyrental.kube.cache import Cache
 from toyrental.kube.client import Client
 from toyrental.kube.controller import take_steps
 from toyrental.kube.writer import Writer
-from toyrental.payments import gateway_rules, line, rules
+from toyrental.payments import answers, gateway_rules, line, rules
 from toyrental.payments.credentials import line_in
 from toyrental.payments.gateways import Gateways, GatewayUnusable
 from toyrental.payments.guard import Guard
@@ -25,6 +25,17 @@ from toyrental.payments.models import (
 )
 from toyrental.payments.providers import port
 from toyrental.payments.providers.port import Provider
+from toyrental.payments.situation import (
+    Call,
+    LookUp,
+    MethodMissing,
+    SendCharge,
+    SendRefund,
+    Situation,
+    Step,
+    Terms,
+    waits_to_inquire,
+)
 from toyrental.rentals.models import Rental
 from toyrental.shared.clock import Clock
 from toyrental.shared.decisions import NOTHING, Decision
@@ -133,7 +144,7 @@ class PaymentReconciler:
         while not isinstance(step, Decision):
             if provider is None:
                 return NOTHING
-            if isinstance(step, rules.SendCharge) and step.confirm and not confirmed:
+            if isinstance(step, SendCharge) and step.confirm and not confirmed:
                 return await self._decide_anew(payment.key)
             step = await self._call(provider, situation, step)
         return step
@@ -146,9 +157,7 @@ class PaymentReconciler:
             return NOTHING
         return await self._decide(payment, confirmed=True)
 
-    async def _observe(
-        self, payment: Payment, *, told: bool
-    ) -> tuple[Provider | None, rules.Situation]:
+    async def _observe(self, payment: Payment, *, told: bool) -> tuple[Provider | None, Situation]:
         shop = payment.namespace
         rental = self._cache.get(Key("Rental", shop, payment.spec.rental_ref.name))
         ours = isinstance(rental, Rental) and rental.uid == payment.spec.rental_ref.uid
@@ -160,7 +169,7 @@ class PaymentReconciler:
             try:
                 provider = await self._gateways.provider(known, ref.name)
                 spec = known.spec if known is not None else PaymentGatewaySpec()
-                terms = rules.Terms(
+                terms = Terms(
                     timedelta(seconds=spec.timeout_seconds),
                     provider.capabilities,
                     timedelta(seconds=spec.patience_seconds),
@@ -169,7 +178,7 @@ class PaymentReconciler:
                     held, leave = self._held(known, payment), self._leave(known, payment)
             except GatewayUnusable as error:
                 obstacle = str(error)
-        return provider, rules.Situation(
+        return provider, Situation(
             payment=payment,
             rental=rental if isinstance(rental, Rental) and ours else None,
             terms=terms,
@@ -186,7 +195,7 @@ class PaymentReconciler:
 
     def _leave(self, gateway: PaymentGateway, payment: Payment) -> Leave:
         """Say whether the payment may be looked up or given back now, if it waits for that."""
-        if not rules.waits_to_inquire(payment, self._clock()):
+        if not waits_to_inquire(payment, self._clock()):
             return FREE
         return self._gateways.guard(gateway).leave(payment, lambda: self._inquiring(gateway))
 
@@ -200,16 +209,16 @@ class PaymentReconciler:
         """Yield the payments that wait to be looked up or given back."""
         now = self._clock()
         for payment in self._cache.find("Payment", INQUIRING_AT, _place(gateway)):
-            if isinstance(payment, Payment) and rules.waits_to_inquire(payment, now):
+            if isinstance(payment, Payment) and waits_to_inquire(payment, now):
                 yield payment
 
-    async def _call(self, provider: Provider, s: rules.Situation, call: rules.Call) -> rules.Step:
+    async def _call(self, provider: Provider, s: Situation, call: Call) -> Step:
         payment = s.payment
         match call:
-            case rules.SendCharge(key):
+            case SendCharge(key):
                 token = await self._token(payment)
                 if token is None:
-                    return rules.learn_charge(s, rules.MethodMissing())
+                    return answers.learn_charge(s, MethodMissing())
                 charge = port.Charge(
                     key=key,
                     amount=payment.spec.amount,
@@ -219,8 +228,8 @@ class PaymentReconciler:
                     rental_uid=payment.spec.rental_ref.uid,
                     attempt=payment.status.attempt,
                 )
-                return rules.learn_charge(s, await provider.charge(charge))
-            case rules.LookUp():
+                return answers.learn_charge(s, await provider.charge(charge))
+            case LookUp():
                 inquiry = port.Inquiry(
                     payment_uid=payment.uid,
                     amount=payment.spec.amount,
@@ -228,8 +237,8 @@ class PaymentReconciler:
                     attempt=payment.status.attempt,
                     gateway_payment_id=payment.status.gateway_payment_id,
                 )
-                return rules.learn_look_up(s, await provider.look_up(inquiry))
-            case rules.SendRefund(key, gateway_payment_id, step):
+                return answers.learn_look_up(s, await provider.look_up(inquiry))
+            case SendRefund(key, gateway_payment_id, step):
                 refund = port.Refund(
                     key=key,
                     gateway_payment_id=gateway_payment_id,
@@ -240,7 +249,7 @@ class PaymentReconciler:
                     payment_uid=payment.uid,
                     rental_uid=payment.spec.rental_ref.uid,
                 )
-                return rules.learn_refund(s, step, await provider.refund(refund))
+                return answers.learn_refund(s, step, await provider.refund(refund))
 
     async def _token(self, payment: Payment) -> str | None:
         """Return the payment method's token, read anew from its Secret where it is in one."""
