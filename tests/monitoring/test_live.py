@@ -1,5 +1,6 @@
 """A real Prometheus watches a real operator: every expression answers, alerts come and go."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from toyrental.shared.metrics import REGISTRY
 __all__ = ["pytest_runtest_makereport"]
 
 WITHIN = 60
+REFUSED = "pm_card_discover"
 METRIC = re.compile(r"\b(?:[a-z_]+:)?(?:toyrental|process)_[a-z_]+(?::[a-z0-9_]+)?")
 
 
@@ -76,7 +78,8 @@ def prometheus(directory: Path, port: int) -> Iterator[PrometheusProcess]:
 
 @pytest.fixture(scope="module")
 def simulator(directory: Path) -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(directory) as simulator:
+    refused = json.dumps({"kind": "error", "method": REFUSED, "status": 400})
+    with SimulatorProcess(directory, f"--fault={refused}") as simulator:
         yield simulator
 
 
@@ -179,7 +182,7 @@ def test_a_payment_that_needs_a_person_is_told_of(
     if not shop.api.find("PaymentGateway", shop.name):
         business.opens()
     business.registers("map")
-    order = business.takes_order("mistyped", toy="map", method="pm_of_nobody")
+    order = business.takes_order("refused", toy="map", method=REFUSED)
     payment = business.payment_becomes(order, "ManualReview")
     eventually(lambda: alert in prometheus.firing(), within=WITHIN)
     shop.patch(Payment, payment.name, spec={"resolution": {"outcome": "NotCharged"}})

@@ -8,6 +8,7 @@ import pytest
 
 from tests.payments.servers import Asked, Scripted, says
 from tests.payments.stands import charge_of, inquiry_of, refund_of
+from toyrental.payments.providers.http import NO_SUCH_METHOD
 from toyrental.payments.providers.port import (
     Found,
     OutcomeUnknown,
@@ -26,6 +27,14 @@ async def provider(scripted: Scripted) -> AsyncIterator[SimulatorProvider]:
     provider = SimulatorProvider(scripted.url, timedelta(seconds=5))
     yield provider
     await provider.close()
+
+
+async def test_a_mistyped_method_is_for_the_customer_to_mend(
+    provider: SimulatorProvider, scripted: Scripted
+) -> None:
+    error = {"type": "invalid_request_error", "code": "resource_missing", "param": "method"}
+    scripted.then = says(400, {"error": error})
+    assert await provider.charge(CHARGE) == NO_SUCH_METHOD
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,7 @@ def code_of(value: Any, fallback: str) -> str:
 
 AUTHENTICATION_REQUIRED = "authentication_required"
 CARD_DECLINED = "card_declined"
+NO_SUCH_METHOD = Declined("resource_missing", "The provider knows no such payment method")
 
 
 def card_declined(code: str) -> Declined:

@@ -7,6 +7,7 @@ import httpx
 
 from toyrental.payments.providers.http import (
     CARD_DECLINED,
+    NO_SUCH_METHOD,
     UNREADABLE,
     body_of,
     card_declined,
@@ -79,7 +80,7 @@ class SimulatorProvider:
         if answer.status_code == httpx.codes.PAYMENT_REQUIRED:
             return _declined(answer)
         if not answer.is_success:
-            return _refused(answer)
+            return _no_such_method(answer) or _refused(answer)
         made = _made(answer, charge.amount)
         return Captured(made) if isinstance(made, str) else made
 
@@ -201,6 +202,13 @@ def _declined(answer: httpx.Response) -> Declined | OutcomeUnknown:
     if not isinstance(told, str):
         return UNREADABLE
     return card_declined(code_of(told, CARD_DECLINED))
+
+
+def _no_such_method(answer: httpx.Response) -> Declined | None:
+    """Tell a mistyped payment method from other refusals: the customer can mend it themselves."""
+    error = member(body_of(answer), "error")
+    missing = member(error, "code") == "resource_missing" and member(error, "param") == "method"
+    return NO_SUCH_METHOD if missing else None
 
 
 def _refused(answer: httpx.Response) -> Refused:

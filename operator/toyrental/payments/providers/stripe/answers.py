@@ -7,6 +7,7 @@ import httpx
 from toyrental.payments.providers.http import (
     AUTHENTICATION_REQUIRED,
     CARD_DECLINED,
+    NO_SUCH_METHOD,
     UNREADABLE,
     body_of,
     card_declined,
@@ -129,7 +130,7 @@ def _declined(answer: httpx.Response) -> Declined | None:
         return card_declined(_decline_code(error))
     unknown_method = member(error, "param") == "payment_method"
     if unknown_method and member(error, "code") == "resource_missing":
-        return Declined("resource_missing", "The provider knows no such payment method")
+        return NO_SUCH_METHOD
     return None
 
 
