@@ -370,9 +370,12 @@ async def _is_set(event: threading.Event) -> None:
 
 
 async def closed() -> None:
-    """Give the loop time to close what was told to: transports take some rounds of it."""
-    for _ in range(10):
-        await asyncio.sleep(0.001)
+    """Wait until all that was told to close has closed: over TLS the peer has to answer first."""
+    # Only the loop has a list of them, and none for others.
+    transports = getattr(asyncio.get_running_loop(), "_transports", {})
+    async with asyncio.timeout(START_SECONDS):
+        while any(t.get_extra_info("socket").fileno() >= 0 for t in list(transports.values())):
+            await asyncio.sleep(0.005)
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
