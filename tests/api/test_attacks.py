@@ -114,7 +114,7 @@ ATTACKS = (
             [{"op": "replace", "path": "/spec/desiredState", "value": "Cancelled"}],
             content_type="application/json-patch+json",
         ),
-        "is the order of ryu",
+        "is not your order",
     ),
     Attack(
         "mina",

@@ -131,11 +131,16 @@ def test_a_shop_lives_through_upgrade_rollback_uninstall_and_install(
         for kind in KINDS:
             plural = kind.SERVED.plural
             assert schema_of(admin, plural) == schema_in(REPOSITORY, plural)
-        # And nothing of the shop has changed
-        assert phases.all_of(business) == before
-        # And writing each once, as the page says for a stored version that changes, changes nothing
+        # And nothing of the shop has changed, but that new fields have their defaults
+        upgraded = phases.all_of(business)
+        assert without_what_is_new(upgraded, before) == before
+        # And writing each once, as the page says for a stored version that changes, stores those
+        # defaults, and changes nothing else
         release.types(line_of(UPGRADE_PAGE, "kubectl get toyrental -A -o json | kubectl replace"))
-        assert phases.all_of(business) == before
+        stored = phases.all_of(business)
+        for name, content in stored.items():
+            assert content["spec"] == upgraded[name]["spec"]
+            assert content == upgraded[name] or upgraded[name] != before[name]
         # And each can be written and deleted, whatever its phase
         for content in before.values():
             assert_alive(admin, content)
@@ -174,6 +179,17 @@ def test_a_shop_lives_through_upgrade_rollback_uninstall_and_install(
         release.upgrade(CHART, "--set=policies.recordDeciders=false")
         # Then a client names itself, or nobody, and nobody else
         assert_deciders_are_who_they_say(shop, "anew", "partiallyrefunded")
+
+
+def without_what_is_new(now: Json, before: Json) -> Json:
+    """Return an object, or a part of one, with those of its fields that it had before."""
+    return {
+        name: without_what_is_new(value, before[name])
+        if isinstance(value, dict) and isinstance(before[name], dict)
+        else value
+        for name, value in now.items()
+        if name in before
+    }
 
 
 def first_commands() -> list[str]:

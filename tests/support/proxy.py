@@ -373,8 +373,12 @@ async def closed() -> None:
     """Wait until all that was told to close has closed: over TLS the peer has to answer first."""
     # Only the loop has a list of them, and none for others.
     transports = getattr(asyncio.get_running_loop(), "_transports", {})
+
+    def some_are_open() -> bool:
+        return any(t.get_extra_info("socket").fileno() >= 0 for t in list(transports.values()))
+
     async with asyncio.timeout(START_SECONDS):
-        while any(t.get_extra_info("socket").fileno() >= 0 for t in list(transports.values())):
+        while some_are_open():  # noqa: ASYNC110 - a transport tells nobody
             await asyncio.sleep(0.005)
 
 
