@@ -41,6 +41,7 @@ from toyrental.payments.providers.port import (
     Refused,
     TryLater,
     Unauthorized,
+    UnderWay,
 )
 
 # --- At each provider's stand ---
@@ -69,7 +70,7 @@ async def test_the_same_charge_at_once_is_taken_once(at: Stand) -> None:
     charge = charge_of(at.charged)
     first, second = await asyncio.gather(at.provider.charge(charge), at.provider.charge(charge))
     assert Captured in {type(first), type(second)}
-    assert {type(first), type(second)} <= {Captured, TryLater}
+    assert {type(first), type(second)} <= {Captured, UnderWay}
     assert at.takings(charge.payment_uid) == 1
 
 
@@ -223,7 +224,7 @@ async def test_what_takes_too_long_is_unknown(
         (says(401), Unauthorized),
         (says(401, {"code": "UNAUTHORIZED_KEY", "message": CANARY}), Unauthorized),
         (says(429), TryLater),
-        (says(409, {"error": {"type": "invalid_request_error", "code": "x"}}), TryLater),
+        (says(409, {"error": {"type": "invalid_request_error", "code": "x"}}), UnderWay),
         (says(302, {}, Location="http://127.0.0.1:1/"), Refused),
         (says(400), Refused),
         (says_text(400, f"<html>{CANARY}</html>"), Refused),

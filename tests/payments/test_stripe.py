@@ -26,6 +26,7 @@ from toyrental.payments.providers.port import (
     Refused,
     TryLater,
     Unauthorized,
+    UnderWay,
 )
 from toyrental.payments.providers.stripe import API, StripeProvider
 from toyrental.payments.providers.stripe.adapter import API_VERSION
@@ -215,7 +216,7 @@ ANSWERS: list[tuple[int, dict[str, Any], type, str]] = [
     (200, intent(metadata={}), Refused, "answer_mismatch"),
     (401, error(type="invalid_request_error"), Unauthorized, ""),
     (403, error(type="invalid_request_error"), Unauthorized, ""),
-    (409, error(type="idempotency_error", code="idempotency_key_in_use"), TryLater, ""),
+    (409, error(type="idempotency_error", code="idempotency_key_in_use"), UnderWay, ""),
     (429, error(type="invalid_request_error", code="lock_timeout"), TryLater, ""),
     (429, error(type="invalid_request_error", code="rate_limit"), TryLater, ""),
     (200, intent(status="processing"), OutcomeUnknown, ""),

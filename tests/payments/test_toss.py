@@ -21,6 +21,7 @@ from toyrental.payments.providers.port import (
     Refused,
     TryLater,
     Unauthorized,
+    UnderWay,
 )
 from toyrental.payments.providers.toss import API, TossProvider
 from toyrental.payments.providers.toss.answers import DECLINES
@@ -118,7 +119,7 @@ ANSWERS: list[tuple[int, dict[str, Any], type]] = [
     (401, code("UNAUTHORIZED_KEY"), Unauthorized),
     (403, code("INCORRECT_BASIC_AUTH_FORMAT"), Unauthorized),
     (403, code("FORBIDDEN_REQUEST"), Unauthorized),
-    (409, code("IDEMPOTENT_REQUEST_PROCESSING"), TryLater),
+    (409, code("IDEMPOTENT_REQUEST_PROCESSING"), UnderWay),
     (429, code("TOO_MANY_REQUESTS"), TryLater),
     (400, code("PROVIDER_ERROR"), OutcomeUnknown),
     (500, code("FAILED_INTERNAL_SYSTEM_PROCESSING"), OutcomeUnknown),

@@ -221,8 +221,11 @@ class Operator:
         self.told.discard(key)
         return None
 
-    def act(self, key: Key, fault: Fault | None = None) -> None:
-        """Do what is in hand for an object: write it, or call and take the answer in hand."""
+    def act(self, key: Key, fault: Fault | None = None) -> datetime | None:
+        """Do what is in hand for an object: write it, or call and take the answer in hand.
+
+        Return when to look again, where the answer is to wait.
+        """
         if self.steps_left == 0:
             raise AwayError
         if self.steps_left is not None:
@@ -230,16 +233,17 @@ class Operator:
         held = self.in_hand.pop(key)
         if isinstance(held.step, Write):
             self._write(key, held.step)
-            return
+            return None
         assert held.situation is not None
         answer = self._call(held.situation, held.step, fault or self.weather)
         if isinstance(answer, Decision):
-            if answer.write is not None:
-                self.in_hand[key] = InHand(answer.write, self.world.now)
-            else:
+            if answer.write is None:
                 self._drop(key)
+                return answer.look_again
+            self.in_hand[key] = InHand(answer.write, self.world.now)
         else:
             self.in_hand[key] = InHand(answer, self.world.now, held.situation)
+        return None
 
     def _write(self, key: Key, write: Write) -> None:
         """Write. The cache knows the outcome, and what it was that stood against it."""
@@ -261,14 +265,14 @@ class Operator:
         if key.kind in self.down:
             return 0, None
         before = len(self.world.writes)
-        if key in self.in_hand:
-            self.act(key)
         for _ in range(MOST_STEPS):
             if key not in self.in_hand:
                 look_again = self.look(key)
                 if key not in self.in_hand:
                     return len(self.world.writes) - before, look_again
-            self.act(key)
+            look_again = self.act(key)
+            if look_again is not None:
+                return len(self.world.writes) - before, look_again
         raise AssertionError(f"{self.name} finds no end to {key}: one rule undoes another")
 
     # --- The provider ---

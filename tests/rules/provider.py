@@ -27,6 +27,7 @@ from toyrental.payments.providers.port import (
     Refused,
     TryLater,
     Unauthorized,
+    UnderWay,
 )
 
 GOOD = ("good", "better")
@@ -201,7 +202,7 @@ class Provider:
             case Fault.REFUSED:
                 return Refused("parameter_invalid", "set up wrongly")
             case _ if any(late.key == key for late in self._late):
-                return TryLater("the same is under way")
+                return UnderWay("the same is under way")
             case _:
                 return None
 

@@ -50,6 +50,7 @@ from toyrental.payments.providers.port import (
     Refused,
     TryLater,
     Unauthorized,
+    UnderWay,
 )
 from toyrental.payments.situation import (
     PATIENCE,
@@ -344,6 +345,21 @@ def test_a_provider_says_itself_when_to_come_again() -> None:
     at = payment.status.next_attempt_time
     assert at is not None
     assert timedelta(seconds=40) <= at - NOW <= timedelta(seconds=50)
+
+
+def test_who_is_not_alone_leaves_it_to_the_other_to_write() -> None:
+    # Given a charge that another process has sent as well
+    s = situation(a_payment())
+    soon = Decision(look_again=NOW + record.FIRST_PAUSE)
+    # Then nothing is written that could come before what the other is told
+    assert answers.learn_charge(s, UnderWay("in hand")) == soon
+    # Unless there is nobody, who would have written by then
+    late = replace(s, now=NOW + timedelta(minutes=2))
+    assert written(answers.learn_charge(late, UnderWay("in hand"))).phase is PaymentPhase.DEFERRED
+    # And likewise where money goes back
+    s, step = refunding()
+    soon = Decision(look_again=s.now + record.FIRST_PAUSE)
+    assert answers.learn_refund(s, step, UnderWay("in hand")) == soon
 
 
 def test_no_answer_is_unknown_and_the_provider_is_asked() -> None:

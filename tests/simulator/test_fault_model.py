@@ -3,7 +3,7 @@
 from typing import Any
 
 import httpx
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.simulator.running import Running, metadata
@@ -63,6 +63,10 @@ def attempt(simulator: Running, operation: str, number: int) -> httpx.Response |
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(faults=FAULTS, requests=REQUESTS)
+@example(
+    faults=[{"kind": "garble", "form": "truncated"}, {"kind": "trickle", "bytesPerSecond": 1000}],
+    requests=[("charge", 1)],
+)
 def test_whatever_goes_wrong_a_key_moves_money_once(
     shared_faulty: Running, faults: list[dict[str, Any]], requests: list[tuple[str, int]]
 ) -> None:

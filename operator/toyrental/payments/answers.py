@@ -1,7 +1,7 @@
 """What an answer of the provider means: what is written down, or what may be sent now. Pure."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from toyrental.payments import record, rules
 from toyrental.payments.models import LINE, Failure, PaymentPhase, Reason, RefundFailure, RefundStep
@@ -23,6 +23,7 @@ from toyrental.payments.providers.port import (
     Refused,
     TryLater,
     Unauthorized,
+    UnderWay,
 )
 from toyrental.payments.situation import MethodMissing, Situation, Step
 from toyrental.shared.conditions import unknown
@@ -45,8 +46,19 @@ def learn_charge(s: Situation, answer: ChargeAnswer | MethodMissing) -> Decision
             return Decision(record.not_known(s, message, failure=failure))
         case Refused(code, message):
             return Decision(record.review(s, code, message))
+        case UnderWay() if _is_fresh(s, s.attempt_recorded):
+            return Decision(look_again=s.now + record.FIRST_PAUSE)
         case NotSent() | Unauthorized() | TryLater():
             return _learn_not_charged(s, answer)
+
+
+def _is_fresh(s: Situation, recorded: datetime) -> bool:
+    """Tell whether a request fell due so lately that somebody else may just have sent it as well.
+
+    Whoever did writes down how it ends. To write as well would only stand in their way.
+    """
+    due = s.payment.status.next_attempt_time or recorded
+    return s.now < due + rules.IN_FLIGHT_MARGIN
 
 
 def _learn_not_charged(s: Situation, answer: NotSent | Unauthorized | TryLater) -> Decision:
@@ -144,6 +156,8 @@ def learn_refund(s: Situation, step: RefundStep, answer: RefundAnswer) -> Decisi
             return Decision(record.refund_pending(s, step))
         case Refused(_, message):
             return Decision(record.refund_trouble(s, message))
+        case UnderWay() if _is_fresh(s, step.started_time):
+            return Decision(look_again=s.now + record.FIRST_PAUSE)
         case NotSent(reason=reason) if reason in LINE:
             return Decision(look_again=answer.retry_time)
         case _:

@@ -45,6 +45,7 @@ OUTCOMES: dict[type, str] = {
     port.NotSent: "not_sent",
     port.Unauthorized: "unauthorized",
     port.TryLater: "try_later",
+    port.UnderWay: "try_later",
     port.OutcomeUnknown: "unknown",
     port.Refused: "refused",
 }

@@ -125,6 +125,8 @@ class _Turn(Conduct):
         for garble in self._faults.strike(Garble, self._facts):
             response = _garbled(response, garble.definition.form)
             break
+        if isinstance(response, _Cut):
+            return response  # half an answer is not made a whole one by coming slowly
         for trickle in self._faults.strike(Trickle, self._facts):
             return self._trickled(response, trickle.definition.bytes_per_second)
         return response

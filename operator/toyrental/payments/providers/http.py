@@ -20,6 +20,7 @@ from toyrental.payments.providers.port import (
     Trouble,
     TryLater,
     Unauthorized,
+    UnderWay,
 )
 
 CONNECTIONS = 16
@@ -124,7 +125,9 @@ def trouble_of(response: httpx.Response) -> Trouble | None:
 def trouble_beside_credentials(response: httpx.Response) -> Trouble | None:
     """Do so for a provider that has other uses for 401 and 403."""
     status = response.status_code
-    if status in {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.CONFLICT}:
+    if status == httpx.codes.CONFLICT:
+        return UnderWay("the same request is still in hand", _retry_after(response))
+    if status == httpx.codes.TOO_MANY_REQUESTS:
         return TryLater("the provider asks to try later", _retry_after(response))
     if httpx.codes.is_server_error(status) or httpx.codes.is_informational(status):
         return OutcomeUnknown(f"the provider answered {status}")

@@ -165,6 +165,11 @@ class TryLater:
 
 
 @dataclass(frozen=True)
+class UnderWay(TryLater):
+    """The very same request is in hand: whoever sent it is told how it ends."""
+
+
+@dataclass(frozen=True)
 class OutcomeUnknown:
     """The request left and no answer came: it may have happened."""
 
@@ -186,7 +191,7 @@ class Refused:
     message: str
 
 
-Trouble = NotSent | Unauthorized | TryLater | OutcomeUnknown | Refused
+Trouble = NotSent | Unauthorized | TryLater | UnderWay | OutcomeUnknown | Refused
 """What can go wrong with every request."""
 
 ChargeAnswer = Captured | Declined | Trouble

@@ -26,8 +26,8 @@ from toyrental.payments.providers.port import (
     OutcomeUnknown,
     Refused,
     Trouble,
-    TryLater,
     Unauthorized,
+    UnderWay,
 )
 from toyrental.shared.money import Money
 
@@ -87,7 +87,7 @@ def trouble(answer: httpx.Response) -> Trouble:
     if code in CREDENTIALS_REFUSED or answer.status_code == httpx.codes.UNAUTHORIZED:
         return Unauthorized("the provider refused the credentials")
     if code == "IDEMPOTENT_REQUEST_PROCESSING":
-        return TryLater("the same request is still in hand")
+        return UnderWay("the same request is still in hand")
     if code in _FAILED_FOR_NOW:
         return OutcomeUnknown("the provider failed")
     return trouble_beside_credentials(answer) or Refused(
