@@ -82,8 +82,10 @@ def request(act: Act, api: Api, namespace: str, user: str) -> Ask:
             return lambda: api.delete_all(kind, namespace, dry_run=True)
         case "get":
             return lambda: api.get(kind, name, namespace)
-        case _:
+        case "list":
             return lambda: api.find(kind, namespace)
+        case other:
+            raise ValueError(f"no act is called {other}")
 
 
 def ways(act: Act, api: Api, shop: Shop, user: str) -> Iterator[tuple[str, Ask]]:

@@ -1,17 +1,14 @@
 """`make demo` plays to its end on a cluster of the user's own, and leaves nothing there."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from dev.cluster import Cluster
 from dev.cluster.layout import Layout
-from dev.cluster.manifests import REPOSITORY
 from dev.cluster.programs import directory, running
 from dev.demo.record import BEGIN, END, PAGE, README, best_of, commands
+from tests.demo.command import run
 from tests.support import Api
 
 
@@ -24,16 +21,8 @@ def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def played(cluster: Cluster, state_dir: Path, one_demo_at_a_time: None) -> str:  # noqa: ARG001
     """Play the demo as somebody who has a cluster, and give what it showed."""
-    demo = subprocess.run(
-        [sys.executable, "-m", "dev.demo", f"--state-dir={state_dir}"],
-        env={**os.environ, "TOYRENTAL_KUBECONFIG": str(cluster.kubeconfig), "NO_COLOR": "1"},
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=240,
-    )
+    kubeconfig = str(cluster.kubeconfig)
+    demo = run("dev.demo", f"--state-dir={state_dir}", TOYRENTAL_KUBECONFIG=kubeconfig)
     assert demo.returncode == 0, demo.stdout
     return demo.stdout
 

@@ -5,12 +5,9 @@ be taken are made from a real one, signed by the provider's own key, and differ 
 """
 
 import json
-import os
 import re
 import shutil
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,13 +22,13 @@ from joserfc.jwk import RSAKey
 
 from dev.cluster import Cluster, ClusterError, ControlPlane, kubeconfig
 from dev.cluster.layout import Layout
-from dev.cluster.manifests import REPOSITORY
 from dev.cluster.oidc import CLIENT_ID, Provider
 from dev.cluster.processes import find
 from dev.cluster.programs import running
 from dev.demo import house
 from dev.demo.record import SIGN_IN_PAGE, last_scene
 from dev.signin import credential, flow
+from tests.demo.command import run
 from tests.support import Api, eventually
 from tests.support.prometheus import programs_or_skip
 
@@ -72,20 +69,6 @@ def signing_in(played: str, state_dir: Path) -> Cluster:
     """Give the cluster that the demo left running."""
     assert played
     return ControlPlane(state_dir).start()
-
-
-def run(module: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the repository's commands, and return what it showed."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        env={**os.environ, "NO_COLOR": "1", **variables},
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=240,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,12 @@
 import asyncio
 from pathlib import Path
 
-import uvicorn
-
 from toyrental import __version__
 from toyrental.board.app import Settings, build_app
 from toyrental.kinds import KINDS
 from toyrental.kube import connection
 from toyrental.kube.client import Client
-from toyrental.shared.web import Server, listen
+from toyrental.shared.web import Server, configured, listen
 
 _SHUTDOWN_SECONDS = 5
 
@@ -31,17 +29,7 @@ def serve(kubeconfig: Path | None, host: str, port: int, settings: Settings) -> 
     async def run() -> None:
         closing = asyncio.Event()
         app = build_app(settings, connect, closing)
-        config = uvicorn.Config(
-            app,
-            http="h11",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-        )
+        config = configured(app, lifespan="on", timeout_graceful_shutdown=_SHUTDOWN_SECONDS)
         await Server(config, listener, "The board", closing.set).serve([listener])
 
     with listener:

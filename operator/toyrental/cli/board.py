@@ -1,12 +1,12 @@
 """The command `toyrental board`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 
+from toyrental.cli.common import LogFormatOption, LogLevelOption, cannot_run, leave_out
 from toyrental.logs import LogFormat, LogLevel
 
 
@@ -70,14 +70,8 @@ def board(  # noqa: PLR0913, PLR0917 # one an option
             help="A proxy in front serves the page by https: send the cookie over nothing else.",
         ),
     ] = False,
-    log_format: Annotated[
-        LogFormat,
-        typer.Option(envvar="TOYRENTAL_LOG_FORMAT", help="For people (text) or machines (json)."),
-    ] = LogFormat.TEXT,
-    log_level: Annotated[
-        LogLevel,
-        typer.Option(envvar="TOYRENTAL_LOG_LEVEL", help="How much is logged."),
-    ] = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Serve a web page of the shop: stock, orders, what waits for you, and buttons to act.
 
@@ -87,8 +81,7 @@ def board(  # noqa: PLR0913, PLR0917 # one an option
 
     Exit codes: 0 stopped as asked, 1 it cannot run here (one sentence says why), 2 wrong flags.
     """
-    # kopf loads the official client wherever it is installed: 10 MB and a second for nothing.
-    sys.modules.setdefault("kubernetes", None)  # type: ignore[arg-type]
+    leave_out("kubernetes")
     # What is imported here takes a second; --help shall not.
     from toyrental import logs  # noqa: PLC0415
     from toyrental.board.app import Settings  # noqa: PLC0415
@@ -106,8 +99,7 @@ def board(  # noqa: PLR0913, PLR0917 # one an option
     try:
         serve(kubeconfig, host, port, settings)
     except (CannotServe, NoConnection) as error:
-        print(f"toyrental: {error}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(1) from None
+        cannot_run(error)
 
 
 def _zone(name: str) -> ZoneInfo:

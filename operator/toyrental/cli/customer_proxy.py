@@ -1,11 +1,11 @@
 """The command `toyrental customer-proxy`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from toyrental.cli.common import LogFormatOption, LogLevelOption, cannot_run, leave_out
 from toyrental.logs import LogFormat, LogLevel
 
 
@@ -49,14 +49,8 @@ def customer_proxy(  # noqa: PLR0913, PLR0917 # one an option
             " $KUBECONFIG, else the pod's service account, else ~/.kube/config.",
         ),
     ] = None,
-    log_format: Annotated[
-        LogFormat,
-        typer.Option(envvar="TOYRENTAL_LOG_FORMAT", help="For people (text) or machines (json)."),
-    ] = LogFormat.TEXT,
-    log_level: Annotated[
-        LogLevel,
-        typer.Option(envvar="TOYRENTAL_LOG_LEVEL", help="How much is logged."),
-    ] = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Stand before the API server for customers who shall not see each other's orders.
 
@@ -68,8 +62,7 @@ def customer_proxy(  # noqa: PLR0913, PLR0917 # one an option
 
     Exit codes: 0 stopped as asked, 1 it cannot run here (one sentence says why), 2 wrong flags.
     """
-    # kopf loads the official client wherever it is installed: 10 MB and a second for nothing.
-    sys.modules.setdefault("kubernetes", None)  # type: ignore[arg-type]
+    leave_out("kubernetes")
     # What is imported here takes a second; --help shall not.
     from toyrental import logs  # noqa: PLC0415
     from toyrental.customer_proxy.server import Listening, serve  # noqa: PLC0415
@@ -81,5 +74,4 @@ def customer_proxy(  # noqa: PLR0913, PLR0917 # one an option
     try:
         serve(kubeconfig, listening)
     except (CannotServe, NoConnection) as error:
-        print(f"toyrental: {error}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(1) from None
+        cannot_run(error)

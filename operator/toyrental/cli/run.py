@@ -2,7 +2,6 @@
 
 import gc
 import socket
-import sys
 import uuid
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +9,11 @@ from urllib.parse import urlsplit
 
 import typer
 
+from toyrental.cli.common import LogFormatOption, LogLevelOption, cannot_run, leave_out
 from toyrental.logs import LogFormat, LogLevel
 
 CONTEXTS = ("rentals", "stores", "repairs", "payments", "dashboards")
 
-EXIT_CANNOT_RUN = 1
 EXIT_USAGE = 2
 
 
@@ -133,14 +132,8 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
             help="How often everything is looked at anew, lest an event that got lost is missed.",
         ),
     ] = 300,
-    log_format: Annotated[
-        LogFormat,
-        typer.Option(envvar="TOYRENTAL_LOG_FORMAT", help="For people (text) or machines (json)."),
-    ] = LogFormat.TEXT,
-    log_level: Annotated[
-        LogLevel,
-        typer.Option(envvar="TOYRENTAL_LOG_LEVEL", help="How much is logged."),
-    ] = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Run the operator: move every rental, payment and repair through its life.
 
@@ -158,7 +151,7 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
             "the context payments heeds webhooks; run it as well, or leave this out",
             param_hint="--webhooks",
         )
-    _leave_out("kubernetes", "rich")
+    leave_out("kubernetes", "rich")
     # What is imported here takes a second; --help shall not.
     import uvloop  # noqa: PLC0415
 
@@ -190,19 +183,9 @@ def run(  # noqa: PLR0913, PLR0917 # one an option
     try:
         uvloop.run(operate(options))
     except (CannotRun, NoConnection, ApiError) as error:
-        print(f"toyrental: {error}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(EXIT_CANNOT_RUN) from None
+        cannot_run(error)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
-
-
-def _leave_out(*packages: str) -> None:
-    """Have libraries go without these: 20 MB and more than a second of each start for nothing.
-
-    kopf loads the official client wherever it is installed, and structlog loads rich.
-    """
-    for package in packages:
-        sys.modules.setdefault(package, None)  # type: ignore[arg-type]
 
 
 def _collect_seldom() -> None:

@@ -6,14 +6,12 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
-import uvicorn
-
 from toyrental.customer_proxy.app import CustomerProxy
 from toyrental.customer_proxy.callers import Callers
 from toyrental.kube import connection
 from toyrental.kube.errors import ApiError
 from toyrental.kube.forward import Forwarder
-from toyrental.shared.web import CannotServe, Server, listen
+from toyrental.shared.web import CannotServe, Server, configured, listen
 
 MOST_CONNECTIONS = 2000
 _SHUTDOWN_SECONDS = 5
@@ -47,15 +45,8 @@ async def _serve(kubeconfig: Path | None, listening: Listening) -> None:
         except ApiError as error:
             raise CannotServe(str(error)) from error
         proxy = CustomerProxy(forwarder, callers)
-        config = uvicorn.Config(
+        config = configured(
             proxy,
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
             ssl_certfile=listening.certificate,
             ssl_keyfile=listening.key,
             limit_concurrency=MOST_CONNECTIONS,

@@ -180,7 +180,7 @@ def refund_done(s: Situation, step: RefundStep) -> Write | None:
 
 def given_back(s: Situation, failure: RefundFailure, by: str) -> Write | None:
     """Note that a person gave back what the provider could not."""
-    amount = _money(s, failure.minor_units)
+    amount = _money(s.payment, failure.minor_units)
     return _back(
         s,
         s.refunded + failure.minor_units - failure.counted_minor_units,
@@ -203,8 +203,8 @@ def _back(s: Situation, refunded: int, found: Finding, **changes: Any) -> Write 
     return replace(write, event=Event(found.reason, found.message))
 
 
-def _money(s: Situation, minor_units: int) -> Money:
-    return Money(currency=s.payment.spec.amount.currency, minor_units=minor_units)
+def _money(payment: Payment, minor_units: int) -> Money:
+    return Money(currency=payment.spec.amount.currency, minor_units=minor_units)
 
 
 def refund_pending(s: Situation, step: RefundStep) -> Write | None:
@@ -224,9 +224,10 @@ def refund_pending(s: Situation, step: RefundStep) -> Write | None:
 
 def refund_failed(s: Situation, refund_failure: RefundFailure, why: str) -> Write | None:
     """Note that the shop has money again that it was to give back: only a person can give it."""
+    amount = _money(s.payment, refund_failure.minor_units)
     message = (
-        f"A refund of {_money(s, refund_failure.minor_units)} failed: {why}. The shop has the"
-        " money again. Give it back in another way, then set spec.refundResolution to"
+        f"A refund of {amount} failed: {why}. The shop has the money again."
+        " Give it back in another way, then set spec.refundResolution to"
         f" {{failure: {refund_failure.number}, outcome: GivenBack}};"
         " or have it tried once more, by outcome: TryAgain."
     )
@@ -398,9 +399,7 @@ def _done(payment: Payment) -> str:
         case PaymentPhase.REFUNDED:
             return f"{amount} was given back."
         case PaymentPhase.PARTIALLY_REFUNDED:
-            refunded = Money(
-                currency=amount.currency, minor_units=payment.status.refunded_minor_units or 0
-            )
+            refunded = _money(payment, payment.status.refunded_minor_units or 0)
             return f"Of {amount}, {refunded} was given back."
         case _:
             return f"{amount} was taken." if amount.minor_units else "There was nothing to pay."

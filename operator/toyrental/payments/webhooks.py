@@ -30,6 +30,7 @@ from toyrental.payments.models import Payment, PaymentGateway
 from toyrental.payments.providers.http import member
 from toyrental.payments.signatures import Verdict
 from toyrental.shared.resource import Key, Resource
+from toyrental.shared.web import configured
 
 PATH = "/webhooks"
 
@@ -259,15 +260,9 @@ async def serving(receiver: Receiver, listener: socket.socket) -> AsyncIterator[
     """
     # What strangers send is counted, and not logged: that would be theirs to fill.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    config = uvicorn.Config(
+    config = configured(
         build_app(receiver),
         http=_Protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=1,
     )

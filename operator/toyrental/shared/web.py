@@ -3,6 +3,7 @@
 import signal
 import socket
 from collections.abc import Callable
+from typing import Any, Literal
 
 import uvicorn
 
@@ -20,6 +21,22 @@ def listen(host: str, port: int) -> socket.socket:
         raise CannotServe(
             f"cannot listen on {host}, port {port}: {error.strerror}; choose another --port"
         ) from error
+
+
+def configured(app: Any, *, lifespan: Literal["on", "off"] = "off", **more: Any) -> uvicorn.Config:
+    """Return a configuration that says nothing of itself, and takes nobody's word for who asks.
+
+    `more` goes to `uvicorn.Config`.
+    """
+    plain: dict[str, Any] = {
+        "http": "h11",
+        "ws": "none",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+    }
+    return uvicorn.Config(app, lifespan=lifespan, **plain | more)
 
 
 class Server(uvicorn.Server):
