@@ -100,6 +100,16 @@ class Cache:
         found = self._objects[kind].items()
         return {Key(kind, *place): _identity(held) for place, held in found}
 
+    def knows(self, raw: dict[str, Any]) -> bool:
+        """Tell whether an object, as the API server sent it, is no news.
+
+        That is one that is known in that version or a later one, or as deleted.
+        """
+        known, metadata = self.identity(_key(raw)), raw["metadata"]
+        if known is not None and int(known.version) >= int(metadata["resourceVersion"]):
+            return True
+        return metadata["uid"] in self._deleted
+
     # --- Writing ---
 
     def put(self, raw: dict[str, Any], written_for: Key | None = None) -> None:
@@ -108,13 +118,10 @@ class Cache:
         An older version than the one known changes nothing, nor does an object known as deleted.
         Of a new object under an old name follows that the old one was deleted.
         """
-        metadata = raw["metadata"]
-        key = Key(raw["kind"], metadata["namespace"], metadata["name"])
+        if self.knows(raw):
+            return
+        key = _key(raw)
         known = self.identity(key)
-        if known is not None and int(known.version) >= int(metadata["resourceVersion"]):
-            return
-        if metadata["uid"] in self._deleted:
-            return
         model = self._models[key.kind]
         try:
             after = model.model_validate(raw)
@@ -159,6 +166,11 @@ class Cache:
                 index.update(place, after)
         for listener in self._listeners:
             listener(before, after, written_for)
+
+
+def _key(raw: dict[str, Any]) -> Key:
+    metadata = raw["metadata"]
+    return Key(raw["kind"], metadata["namespace"], metadata["name"])
 
 
 def _identity(held: "Resource | _Packed") -> Identity:

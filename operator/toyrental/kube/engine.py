@@ -101,7 +101,9 @@ class Engine:
         self._told_to_stop = stop
         self._sweep_seconds = sweep_seconds
         self._watches = Watches(tuple(kind.SERVED.kind for kind in cache.kinds))
-        self._listings = Listings(cache.kinds, self._sweep_until_done, self._watches.heard)
+        self._listings = Listings(
+            cache.kinds, self._sweep_until_done, self._watches.heard, self._is_no_news
+        )
         self._workers: list[asyncio.Task[None]] = []
         self._dead_watches: list[str] = []
         self._filled = False
@@ -232,11 +234,15 @@ class Engine:
             kopf.on.event(GROUP, VERSION, kind.SERVED.plural, registry=registry)(self._observe)
         return registry
 
+    def _is_no_news(self, raw: dict[str, Any]) -> bool:
+        """Tell whether an object that a watch tells of need not be looked at."""
+        served = self._scope.serves(raw["metadata"]["namespace"])
+        return not served or self._cache.knows(raw)
+
     async def _observe(self, event: kopf.RawEvent, **_: Any) -> None:
         """Take an event of the watch into the cache."""
         raw: Any = event["object"]
         metadata = raw["metadata"]
-        self._watches.heard(raw["kind"])
         if not self._scope.serves(metadata["namespace"]):
             return
         key = Key(raw["kind"], metadata["namespace"], metadata["name"])
