@@ -240,7 +240,6 @@ def house(admin: Api, cluster: Cluster) -> Iterator[House]:
         shop.create(objects.payment("unsettled", rental=shop.get(Rental, "theirs")))
         shop.patch(Payment, "unsettled", metadata={"finalizers": ["toyrental.dev/settle"]})
         yield House(shop)
-        shop.let_go()
 
 
 @pytest.mark.parametrize("which", CASES, ids=lambda which: f"{which[0]}-{which[1]}")

@@ -71,11 +71,7 @@ def business(shop: Shop, simulator: SimulatorProcess) -> Business:
 @pytest.fixture
 def own_shop(admin: Api, cluster: Cluster) -> Iterator[Shop]:
     """Give an empty shop that no operator serves but what the test starts."""
-    for shop in open_shop(admin, cluster, "own"):
-        try:
-            yield shop
-        finally:
-            shop.let_go()
+    yield from open_shop(admin, cluster, "own")
 
 
 @pytest.fixture

@@ -24,11 +24,7 @@ GATEWAY = "simulator"
 @pytest.fixture
 def shop(admin: Api, cluster: Cluster) -> Iterator[Shop]:
     """Give an empty shop that no operator serves but what the test starts."""
-    for shop in open_shop(admin, cluster, "own"):
-        try:
-            yield shop
-        finally:
-            shop.let_go()
+    yield from open_shop(admin, cluster, "own")
 
 
 @pytest.fixture(scope="session")
@@ -75,11 +71,7 @@ def own_cluster(own_control_plane: ControlPlane) -> Cluster:
 def shop_of_its_own(own_cluster: Cluster) -> Iterator[Shop]:
     """Give an empty shop in that cluster."""
     with Api(own_cluster.kubeconfig) as api:
-        for shop in open_shop(api, own_cluster, "own"):
-            try:
-                yield shop
-            finally:
-                shop.let_go()
+        yield from open_shop(api, own_cluster, "own")
 
 
 @pytest.fixture
@@ -110,10 +102,7 @@ def behind(proxy: Proxy, shop: Shop, cluster: Cluster, tmp_path: Path) -> Operat
 @pytest.fixture(scope="module")
 def shop_of_module(admin: Api, cluster: Cluster, simulator: SimulatorProcess) -> Iterator[Shop]:
     for shop in open_shop(admin, cluster, "own"):
-        try:
-            yield opened(shop, simulator)
-        finally:
-            shop.let_go()
+        yield opened(shop, simulator)
 
 
 @pytest.fixture(scope="module")
