@@ -136,15 +136,20 @@ def test_the_tables_take_the_place_of_those_before(
     page = tmp_path / "payments.md"
     page.write_text(PAGE)
     monkeypatch.setattr(report, "PAGE", page)
-    found = [figures(when="2026-11-25 15:50", setting=setting) for setting in SETTINGS]
-    report.write(found)
+    other = [figures(when="2031-01-02 15:50", setting=setting) for setting in SETTINGS]
+    report.write(other)
     once = page.read_text()
-    assert once.count(report.BEGIN) == once.count(report.END) == 1
-    assert once.count("| commit, then drop the answer |") == len(SETTINGS)
-    assert once.partition(report.BEGIN)[0] == PAGE.partition(report.BEGIN)[0]
-    assert once.partition(report.END)[2] == PAGE.partition(report.END)[2]
-    report.write(found)
+    for words in ("| commit, then drop the answer |", "2031-01-02"):
+        assert once.count(words) == len(SETTINGS)
+    report.write(other)
     assert page.read_text() == once
+    # And those of other settings stay as they are
+    for each in other:
+        page.write_text(PAGE)
+        report.write([each])
+        assert page.read_text().count("2031-01-02") == 1
+    assert once.partition("<!-- begin")[0] == PAGE.partition("<!-- begin")[0]
+    assert once.rpartition("<!-- end")[2] == PAGE.rpartition("<!-- end")[2]
 
 
 def test_the_page_has_the_table_and_nobody_was_harmed() -> None:

@@ -13,8 +13,8 @@ from .faults import SETTINGS, TOLD
 from .measure import KEEPS_UP_SECONDS, Figures
 
 PAGE = REPOSITORY / "docs" / "payments.md"
-BEGIN = "<!-- begin: what faults do, measured by `make bench-payments` -->\n"
-END = "<!-- end: what faults do -->\n"
+BEGIN = "<!-- begin: {setting}, measured by `make bench-payments` -->\n"
+END = "<!-- end: {setting} -->\n"
 
 COLUMNS = (
     "fault",
@@ -72,7 +72,7 @@ def show(found: Sequence[Figures]) -> None:
         for each in ours:
             table.add_row(*cells(each))
         console.print(table)
-    console.print(told(found), width=min(console.width, 100))
+        console.print(told(ours), width=min(console.width, 100))
 
 
 def told(found: Sequence[Figures]) -> str:
@@ -100,20 +100,26 @@ def told(found: Sequence[Figures]) -> str:
 
 
 def write(found: Sequence[Figures]) -> None:
-    """Put the tables into docs/payments.md, between its marks."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}{markdown(found)}\n{END}{after}")
+    """Put the tables into docs/payments.md: those of the settings that were measured."""
+    page = PAGE.read_text()
+    for setting, ours in _by_setting(found):
+        begin, end = BEGIN.format(setting=setting), END.format(setting=setting)
+        before, _, rest = page.partition(begin)
+        _, _, after = rest.partition(end)
+        page = f"{before}{begin}{_section(setting, ours)}\n{end}{after}"
+    PAGE.write_text(page)
 
 
 def markdown(found: Sequence[Figures]) -> str:
     """Return the same tables in Markdown."""
-    lines = [*wrap(told(found), PROSE), ""]
-    for setting, ours in _by_setting(found):
-        title = SETTINGS[setting].told
-        lines += [f"**{title[0].upper()}{title[1:]}**", ""]
-        lines += [_line(COLUMNS), _line(["---"] + ["---:"] * (len(COLUMNS) - 1))]
-        lines += [*(_line(cells(each)) for each in ours), ""]
+    return "\n".join(_section(setting, ours) for setting, ours in _by_setting(found))
+
+
+def _section(setting: str, ours: Sequence[Figures]) -> str:
+    title = SETTINGS[setting].told
+    lines = [f"**{title[0].upper()}{title[1:]}**", "", *wrap(told(ours), PROSE), ""]
+    lines += [_line(COLUMNS), _line(["---"] + ["---:"] * (len(COLUMNS) - 1))]
+    lines += [*(_line(cells(each)) for each in ours), ""]
     return "\n".join(lines)
 
 
