@@ -6,6 +6,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from toyrental.payments.models import (
+    Outcome,
+    Payment,
+    RefundOutcome,
+    RefundResolution,
+    Resolution,
+)
 from toyrental.rentals.models import (
     Decision,
     DesiredState,
@@ -96,6 +103,29 @@ def repair(toy: str, description: str, assignee: str | None = None) -> Spec:
 def resolution(outcome: RepairOutcome, notes: str | None = None) -> Spec:
     """Return the change by which a repairer ends a repair. Raises Unusable."""
     return {"resolution": _valid(lambda: RepairResolution(outcome=outcome, notes=notes))}
+
+
+def review(outcome: Outcome, gateway_payment_id: str | None = None) -> Spec:
+    """Return the change by which a person ends the review of a payment. Raises Unusable."""
+    if (outcome is Outcome.CAPTURED) != (gateway_payment_id is not None):
+        raise Unusable("the provider's id goes with captured, and only with that")
+    return {
+        "resolution": _valid(
+            lambda: Resolution(outcome=outcome, gateway_payment_id=gateway_payment_id)
+        )
+    }
+
+
+def failed_refund(payment: Payment, outcome: RefundOutcome) -> Spec:
+    """Return the change by which a person ends a refund that failed. Raises Unusable."""
+    failure = payment.status.refund_failure
+    if failure is None or not payment.refund_failed:
+        raise Unusable(f"no refund of {payment.name} has failed")
+    return {
+        "refundResolution": _valid(
+            lambda: RefundResolution(failure=failure.number, outcome=outcome)
+        )
+    }
 
 
 def _valid(made: Callable[[], Model]) -> Spec:

@@ -23,7 +23,7 @@ from toyrental.stores.models import Toy
 COMMANDS = (
     *("status", "watch", "toys", "tree", "timeline"),
     *("order", "pay", "cancel", "return", "approve", "deny", "inspect"),
-    *("repair open", "repair take", "repair resolve"),
+    *("payment resolve", "payment refund", "repair open", "repair take", "repair resolve"),
 )
 
 

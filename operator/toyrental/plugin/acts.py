@@ -7,6 +7,7 @@ import click
 from toyrental.plugin.options import Mode, Target, names_of, writes
 
 RENTAL = click.argument("rental", shell_complete=names_of("rentals"))
+PAYMENT = click.argument("payment", shell_complete=names_of("payments"))
 TICKET = click.argument("ticket", shell_complete=names_of("repairtickets"))
 
 
@@ -222,6 +223,47 @@ def inspect(  # noqa: PLR0913 # one an option
         doing.patch(api, target, mode, doing.INSPECTED, rental, spec)
 
 
+@click.group("payment")
+def payments() -> None:
+    """Say what became of money, where the shop waits for a person's word."""
+
+
+@payments.command("resolve")
+@PAYMENT
+@click.argument("outcome", type=click.Choice(("captured", "not-charged"), case_sensitive=False))
+@click.option("--id", "found", metavar="ID", help="Of what was captured: the provider's id of it.")
+@writes
+def payment_resolve(
+    target: Target, mode: Mode, payment: str, outcome: str, found: str | None
+) -> None:
+    """End a review: captured, or not-charged, as the provider's own books say. It is final."""
+    from toyrental import intents  # noqa: PLC0415 # --help does without
+    from toyrental.payments.models import Outcome  # noqa: PLC0415
+    from toyrental.plugin import doing  # noqa: PLC0415
+
+    charged = outcome.lower() == "captured"
+    spec = intents.review(Outcome.CAPTURED if charged else Outcome.NOT_CHARGED, found)
+    with target.connect() as api:
+        doing.patch(api, target, mode, doing.REVIEWED, payment, spec)
+
+
+@payments.command("refund")
+@PAYMENT
+@click.argument("outcome", type=click.Choice(("given-back", "try-again"), case_sensitive=False))
+@writes
+def payment_refund(target: Target, mode: Mode, payment: str, outcome: str) -> None:
+    """End a refund that failed: given-back by another way, or try-again. Never do both."""
+    from toyrental import intents  # noqa: PLC0415 # --help does without
+    from toyrental.payments.models import RefundOutcome  # noqa: PLC0415
+    from toyrental.plugin import doing  # noqa: PLC0415
+
+    again = outcome.lower() == "try-again"
+    wanted = RefundOutcome.TRY_AGAIN if again else RefundOutcome.GIVEN_BACK
+    with target.connect() as api:
+        spec = intents.failed_refund(doing.payment(api, payment), wanted)
+        doing.patch(api, target, mode, doing.REFUND_RESOLVED, payment, spec)
+
+
 @click.group()
 def repair() -> None:
     """Open, take and resolve tickets for repair."""
@@ -281,4 +323,4 @@ def repair_resolve(
         doing.patch(api, target, mode, doing.RESOLVED, ticket, spec)
 
 
-COMMANDS = (order, pay, cancel, return_, approve, deny, inspect, repair)
+COMMANDS = (order, pay, cancel, return_, approve, deny, inspect, payments, repair)

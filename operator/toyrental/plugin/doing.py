@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from toyrental.kube.errors import ApiError, NotFound
+from toyrental.payments.models import Payment, PaymentPhase
 from toyrental.plugin.api import WATCH_SECONDS, Api, path
 from toyrental.plugin.near import not_there
 from toyrental.plugin.options import TIMED_OUT, WILL_NOT_COME, Failure, Mode, Target
@@ -41,6 +42,7 @@ class Deed(NamedTuple):
 _ENDED = frozenset(
     {RentalPhase.CANCELLED, RentalPhase.REJECTED, RentalPhase.EXPIRED, RentalPhase.COMPLETED}
 )
+_PAYS_ON = frozenset(PaymentPhase) - {PaymentPhase.MANUAL_REVIEW}
 _REPAIRED = frozenset({RepairPhase.REPAIRED, RepairPhase.DISCARDED})
 
 ORDERED = Deed(Rental, "ordered", "ordering", condition="Paid")
@@ -54,6 +56,9 @@ OPENED = Deed(RepairTicket, "opened", "opening a ticket", condition="Accepted")
 TAKEN = Deed(RepairTicket, "taken", "taking", phases=frozenset({RepairPhase.IN_REPAIR, *_REPAIRED}))
 RESOLVED = Deed(RepairTicket, "resolved", "resolving", phases=_REPAIRED)
 
+REVIEWED = Deed(Payment, "resolved", "resolving", phases=_PAYS_ON)
+REFUND_RESOLVED = Deed(Payment, "resolved", "resolving", condition="Ready")
+
 
 def create(  # noqa: PLR0913 # what a new object is
     api: Api, target: Target, mode: Mode, deed: Deed, spec: Json, *, name: str | None, like: str
@@ -65,6 +70,15 @@ def create(  # noqa: PLR0913 # what a new object is
     where = path(served.plural, shop)
     made = api.request("POST", where, deed.doing, body=body, query=mode.query)
     _finish(api, target, mode, deed, made)
+
+
+def payment(api: Api, name: str) -> Payment:
+    """Return a payment as it is now. Raises ApiError and Failure."""
+    plural, shop = Payment.SERVED.plural, api.access.namespace
+    try:
+        return Payment.model_validate(api.get(plural, shop, name))
+    except NotFound as error:
+        raise not_there(api, plural, shop, name) from error
 
 
 def patch(  # noqa: PLR0913, PLR0917 # what a change is
