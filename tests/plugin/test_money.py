@@ -5,12 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from dev.cluster import Cluster
-from tests.conftest import open_shop
 from tests.e2e.business import Business
 from tests.plugin.conftest import Run
-from tests.support import Api
-from tests.support.operator import OperatorProcess, SimulatorProcess
+from tests.support.operator import SimulatorProcess
 
 REFUSED = "pm_card_discover"
 FAULTS = (
@@ -20,21 +17,11 @@ FAULTS = (
 
 
 @pytest.fixture(scope="module")
-def house(
-    admin: Api,
-    cluster: Cluster,
-    worker: str,
-    operator: OperatorProcess,  # noqa: ARG001 # it serves the shop, by its name
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Business]:
-    """Give a shop whose provider refuses a card, and cannot give money back the first time."""
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
+    """Give a provider that refuses a card, and cannot give money back the first time."""
     flags = [f"--fault={json.dumps(fault)}" for fault in FAULTS]
     with SimulatorProcess(tmp_path_factory.mktemp("simulator"), *flags) as simulator:
-        for shop in open_shop(admin, cluster, f"served-{worker}"):
-            business = Business(shop, simulator)
-            business.opens()
-            business.registers("bear", "kite")
-            yield business
+        yield simulator
 
 
 def test_a_review_is_ended_by_who_looked_it_up(plugin: Run, house: Business) -> None:
@@ -71,7 +58,6 @@ def test_a_refund_that_failed_is_tried_again_or_was_given_back(
     plugin: Run, house: Business
 ) -> None:
     """R6: Given a refund that fails, then a person has it tried again, and the money goes back."""
-    house.registers("lion")
     rental = house.takes_paid_order("back", toy="lion")
     payment = rental.payment_name
     early = plugin("payment", "refund", payment, "try-again")

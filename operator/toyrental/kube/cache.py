@@ -105,7 +105,9 @@ class Cache:
 
         That is one that is known in that version or a later one, or as deleted.
         """
-        known, metadata = self.identity(_key(raw)), raw["metadata"]
+        return self._is_past(raw["metadata"], self.identity(_key(raw)))
+
+    def _is_past(self, metadata: dict[str, Any], known: Identity | None) -> bool:
         if known is not None and int(known.version) >= int(metadata["resourceVersion"]):
             return True
         return metadata["uid"] in self._deleted
@@ -118,10 +120,10 @@ class Cache:
         An older version than the one known changes nothing, nor does an object known as deleted.
         Of a new object under an old name follows that the old one was deleted.
         """
-        if self.knows(raw):
-            return
         key = _key(raw)
         known = self.identity(key)
+        if self._is_past(raw["metadata"], known):
+            return
         model = self._models[key.kind]
         try:
             after = model.model_validate(raw)
